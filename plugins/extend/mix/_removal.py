@@ -6,7 +6,7 @@ Shape suffix: N rows of all parts, in order.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -57,13 +57,7 @@ class RemovedRows:
     def offered(self) -> OfferedRows:
         """Counts and shares over all rows before removal."""
         repeats = self.repeats({label: np.arange(len(self.of(label))) for label in self.labels})
-        return OfferedRows(
-            rows=len(self.reason_N),
-            duplicates=repeats.duplicates,
-            near_duplicates=repeats.near_duplicates,
-            contaminated=repeats.contaminated,
-            contamination=self.overlaps,
-        )
+        return OfferedRows(rows=len(self.reason_N), **vars(replace(repeats, contamination=self.overlaps)))
 
 
 def find_removals(parts: Mapping[str, Dataset], items: Sequence[EvaluationItems], similarity: float) -> RemovedRows:

@@ -82,13 +82,13 @@ def _sample(
 
 def _strata(table: Dataset, stratify: Sequence[str]) -> NDArray[np.int64]:
     """Stratum number of every row; strata are numbered by name. Columns are read in pieces."""
-    numbers: dict[tuple[Any, ...], int] = {}
-    codes = [np.zeros(0, np.int64)]
-    for piece in table.select_columns(list(stratify)).with_format("arrow").iter(PIECE) if stratify else ():
-        keys = zip(*(map(_hashable, piece[column].to_pylist()) for column in stratify), strict=True)
-        codes.append(np.array([numbers.setdefault(key, len(numbers)) for key in keys]))
     if not stratify:
         return np.zeros(len(table), np.int64)
+    numbers: dict[tuple[Any, ...], int] = {}
+    codes = []
+    for piece in table.select_columns(list(stratify)).with_format("arrow").iter(PIECE):
+        keys = zip(*(map(_hashable, piece[column].to_pylist()) for column in stratify), strict=True)
+        codes.append(np.array([numbers.setdefault(key, len(numbers)) for key in keys]))
     columns = dict(zip(stratify, zip(*numbers, strict=True), strict=True))
     # `numbers` follows the order of the rows, `strata_of` that of the names: the sample must not
     return strata_of(columns, len(numbers))[np.concatenate(codes)]

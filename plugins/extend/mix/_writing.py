@@ -12,8 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipeline_core.augmentation.provenance import NOT_KNOWN, Provenance, with_provenance
-from pipeline_core.augmentation.rows import SCHEMA, in_schema
+from pipeline_core.augmentation.rows import NOT_KNOWN, SCHEMA, Provenance, in_schema, with_provenance
 from pipeline_core.data.tables import ROW_GROUP, write_tables
 from pipeline_core.data.texts import digests_of, occurrence_of
 from pipeline_core.errors import BadInput
@@ -42,11 +41,11 @@ def write_mix(
     def tables() -> Iterator[pa.Table]:
         yield schema.empty_table()  # the first table decides the file's schema, also where no row is chosen
         for label, rows in taken.items():
-            for number, piece in enumerate(rows.with_format("arrow").iter(ROW_GROUP) if len(rows) else ()):
+            for number, piece in enumerate(rows.with_format("arrow").iter(ROW_GROUP)):
                 prefixed = taken_before[label][number * ROW_GROUP :][: piece.num_rows]
                 whole = _in_columns(piece, schema, label, provenance.get(label, NOT_KNOWN), number * ROW_GROUP)
-                # `id` is the first column of the row contract
-                yield whole.set_column(0, schema.field("id"), _prefixed(whole["id"], prefixed, label))
+                ids = pc.if_else(pa.array(prefixed), pc.binary_join_element_wise(label, whole["id"], "/"), whole["id"])
+                yield whole.set_column(0, schema.field("id"), ids)  # `id` is the first column of the row contract
 
     write_tables(tables(), path)
 
@@ -80,13 +79,6 @@ def _made_id(label: str, row: int) -> str:
     return f"{label}/{row + 1}"
 
 
-def _prefixed(ids: pa.ChunkedArray, taken_before: NDArray[np.bool_], label: str) -> pa.ChunkedArray:
-    if not taken_before.any():
-        return ids
-    with_label = pc.binary_join_element_wise(label, ids, "/")
-    return pc.if_else(pa.array(taken_before), with_label, ids)
-
-
 def ids_taken_before(taken: Mapping[str, Dataset]) -> dict[str, NDArray[np.bool_]]:
     """Masks by part, True for rows whose id an earlier part has; ids are compared by 8-byte digests.
 
@@ -115,5 +107,5 @@ def _ids(label: str, rows: Dataset) -> Iterator[str]:
         yield from (_made_id(label, row) for row in range(len(rows)))
         return
     table = rows.select_columns(["id"]).with_format("arrow")
-    for piece in table.iter(ROW_GROUP) if len(rows) else ():
+    for piece in table.iter(ROW_GROUP):
         yield from (str(id_) for id_ in piece["id"].to_pylist())

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from pipeline_core.augmentation.rows import provenance_of
 from pipeline_core.data.duplicates.shingles import LEAST
 from pipeline_core.data.refs import ComparedOnly, DataRef
 from pipeline_core.errors import BadInput
@@ -90,7 +91,6 @@ class MixConfig(MergingConfig):
 
 def run(config: MixConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Write `rows.parquet`, `mix.json`, `contamination.json` and the quality report."""
-    from pipeline_core.augmentation.provenance import own_provenance
     from pipeline_core.quality.items import evaluation_items
     from plugins.extend.mix._removal import find_removals
     from plugins.extend.mix._taking import check_take, take_rows
@@ -111,8 +111,8 @@ def run(config: MixConfig, inputs: Inputs, out: Path, context: StageContext) -> 
         raise BadInput("mix: no row is left to write; see `take` and `against`")
     metrics = _counts(parts, removal, chosen, short)
     if context.is_main:
-        own = own_provenance(inputs)
-        write_mix(parts, chosen, {OWN: own} if own else {}, out / "rows.parquet")
+        own = {OWN: provenance_of(inputs.catalog, inputs.data_ref)} if inputs.data_ref else {}
+        write_mix(parts, chosen, own, out / "rows.parquet")
         _write_json(metrics, out / "mix.json")
         contamination = {
             "similarity": config.similarity,

@@ -96,14 +96,11 @@ class GroupRows:
         }
 
     def _next_trait(self, scene: str) -> Trait:
-        if scene not in self.traits:
-            self.traits[scene] = rounds(self.words.traits_of(self.group, scene), self.rng)
-        return next(self.traits[scene])
+        return next(self.traits.setdefault(scene, rounds(self.words.traits_of(self.group, scene), self.rng)))
 
     def _next(self, texts: tuple[str, ...]) -> str:
-        if texts not in self.texts:
-            self.texts[texts] = rounds(texts, self.rng)
-        return next(self.texts[texts])
+        # `rounds` draws nothing before its first item, so those that `setdefault` drops leave `rng` alone
+        return next(self.texts.setdefault(texts, rounds(texts, self.rng)))
 
 
 @hookimpl
