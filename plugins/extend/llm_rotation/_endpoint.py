@@ -19,11 +19,10 @@ import httpx
 from pipeline_core.errors import BadInput
 from pipeline_core.network.proxies import proxy_for, through
 from plugins.extend.llm_rotation._bodies import completion_of
-from plugins.extend.llm_rotation._generators import GeneratorFailed, GeneratorInput, estimated_tokens, length_of
+from plugins.extend.llm_rotation._generators import GeneratorFailed, GeneratorInput, estimated_tokens, length_of, quoted
 from plugins.extend.llm_rotation._journal import Reply
 from plugins.extend.llm_rotation._pace import RequestPace, backoff, retry_after
 from plugins.extend.llm_rotation._prompts import STOP
-from plugins.extend.llm_rotation._quoting import quoted
 from plugins.extend.llm_rotation._settings import EndpointSettings
 
 MAY_PASS = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
@@ -52,13 +51,14 @@ class Endpoint:
         self.workers = workers
         self._settings, self._pace = settings, RequestPace(settings.requests_per_minute, stop)
         self._key = settings.key()
+        certificates, proxy = _certificates(settings), proxy_for(settings.base_url)
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         self._client = httpx.Client(
             headers=headers,
             timeout=settings.timeout_seconds,
             limits=httpx.Limits(max_connections=workers),
-            verify=_certificates(settings),
-            proxy=_proxy(settings),
+            verify=certificates,
+            proxy=proxy.url if proxy else None,
             trust_env=False,  # proxies and certificates are read here, so that messages can name the variable
         )
 
@@ -178,12 +178,6 @@ class Endpoint:
         return text.replace(self._key, "(key)") if self._key else text
 
 
-def _proxy(settings: EndpointSettings) -> str | None:
-    """Proxy for the endpoint's address from the environment; None for an endpoint on this machine."""
-    proxy = proxy_for(settings.base_url)
-    return proxy.url if proxy else None
-
-
 def _certificates(settings: EndpointSettings) -> ssl.SSLContext | bool:
     """Trusted certificates: those of `SSL_CERT_FILE` and `SSL_CERT_DIR`, else those of httpx."""
     try:
@@ -198,8 +192,7 @@ def _certificates(settings: EndpointSettings) -> ssl.SSLContext | bool:
 
 def _hopeless(error: Exception) -> str:
     """Reason why a retry cannot help; empty if it can."""
-    causes = list(_chain(error))
-    for cause in causes:
+    for cause in _chain(error):
         # the two say that the other side hung up, which may pass
         if isinstance(cause, ssl.SSLError) and not isinstance(cause, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
             words = getattr(cause, "verify_message", "") or cause.reason or str(cause)

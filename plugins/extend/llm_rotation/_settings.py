@@ -169,8 +169,6 @@ def _whole(value: JsonValue) -> int | None:
 class LocalSettings(GeneratorSettings):
     """Local model, from a folder, the hub or an installed package."""
 
-    execution_fields: ClassVar[frozenset[str]] = frozenset()
-
     kind: Literal["transformers"] = "transformers"
     """Kind of generator: a local model."""
     style: PromptStyle = "completion"

@@ -164,8 +164,8 @@ def _rotation(
     config: LlmRotationConfig, inputs: Inputs, context: StageContext, journal: Journal, stop: threading.Event
 ) -> Rotation:
     from pipeline_core.augmentation.terms import suited_vocabulary
+    from plugins.extend.llm_rotation._generators import RotationMember
     from plugins.extend.llm_rotation._judging import Judge, ReplyLimits
-    from plugins.extend.llm_rotation._members import RotationMember
     from plugins.extend.llm_rotation._requests import Planner, RequestTally, shares
     from plugins.extend.llm_rotation._rotation import Budget, Rotation
     from plugins.extend.llm_rotation._seeds import check_words, domains_of
