@@ -119,6 +119,7 @@ def _namings(
     words = list(dict.fromkeys([*slots.get("before_person", ()), *slots.get("adjective", ())]))
     plurals = slots.get("people", ())
     if words:
+        # with `before_person` words, plurals do not stand in the order of `words`
         own = {**(dict(zip(words, plurals, strict=False)) if "before_person" not in slots else {}), **named}
         return tuple(GroupNoun(word, own.get(word, f"{word} people"), False) for word in words if word not in omit)
     return tuple(GroupNoun(w, p, True) for w, p in zip(slots["person"], plurals, strict=True) if w not in omit)

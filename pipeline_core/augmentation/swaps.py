@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from pipeline_core.augmentation.terms import IdentityTerm, Vocabulary
 
-AMBIGUOUS = "ambiguous"
+AMBIGUOUS = "ambiguous"  # slot of words with two counterparts: "her" is "his" or "him"
+# European, united, user, utopian, Ukrainian, one-armed
 _SOUNDS_LIKE_CONSONANT = re.compile(r"(eu|uni|use|usu|ut|uk|one)", re.IGNORECASE)
 _SILENT_H = re.compile(r"(honest|hour|heir|honou?r)", re.IGNORECASE)
 
@@ -26,31 +27,20 @@ def people_in(vocabulary: Vocabulary, texts: Sequence[str], domain: str, groups:
 
     Searches the row's own `domain` first, then the others in order; of several groups, takes the one in `groups`.
     """
-    matches = [match for text in texts for match in vocabulary.pattern.finditer(text)]
-    terms = [term for match in matches for term in _terms(vocabulary, match)]
-    named = {(term.domain, term.group) for term in terms if term.slot != AMBIGUOUS and not _only_ambiguous(term, terms)}
+    terms = [term for text in texts for _, found in vocabulary.matches(text) for term in found]
+    ambiguous = [term for term in terms if term.slot == AMBIGUOUS]
+    unclear = {term.text for term in ambiguous}
+    named = {NamedGroup(term.domain, term.group) for term in terms if term.text not in unclear}
     for name in [domain, *(other for other in vocabulary.domains if other != domain)]:
-        here = {group for place, group in named if place == name}
+        here = {people.group for people in named if people.domain == name}
         own = here & set(groups)
         chosen = own if len(own) == 1 else here
         if len(chosen) == 1:
             people = NamedGroup(name, next(iter(chosen)))
-            return None if _has_ambiguous(people, terms) else people
-        if here:
+            return None if people in {NamedGroup(term.domain, term.group) for term in ambiguous} else people
+        if here:  # several groups: a swap of one would leave the other beside it
             return None
     return None
-
-
-def _terms(vocabulary: Vocabulary, match: re.Match[str]) -> tuple[IdentityTerm, ...]:
-    return vocabulary.terms.get(match.group().lower(), ())
-
-
-def _only_ambiguous(term: IdentityTerm, terms: Sequence[IdentityTerm]) -> bool:
-    return any(other.slot == AMBIGUOUS and other.text == term.text for other in terms)
-
-
-def _has_ambiguous(people: NamedGroup, terms: Iterable[IdentityTerm]) -> bool:
-    return any(term.slot == AMBIGUOUS and (term.domain, term.group) == (people.domain, people.group) for term in terms)
 
 
 def swap(
@@ -72,6 +62,7 @@ def swap(
 
     swapped = []
     for number, text in enumerate(texts):
+        # a completion goes on with the prompt's sentence unless the prompt ends it
         starts = number == 0 or texts[0].rstrip().endswith((".", "!", "?", ":")) or not texts[0]
         new = _swap_text(vocabulary, text, source, target, replacement, replaced, starts)
         if new is None:
@@ -91,9 +82,9 @@ def _swap_text(
 ) -> str | None:
     pieces: list[str] = []
     end = 0
-    for match in vocabulary.pattern.finditer(text):
-        here = [term for term in _terms(vocabulary, match) if term.domain == source.domain]
-        if any(term.group == target for term in here):
+    for match, terms in vocabulary.matches(text):
+        here = [term for term in terms if term.domain == source.domain]
+        if any(term.group == target for term in here):  # the two groups could no longer be told apart
             return None
         own = [term for term in here if term.group == source.group and term.slot != AMBIGUOUS]
         if not own:

@@ -1,9 +1,10 @@
-"""Words for groups of people: the vocabularies of counterfactual swaps."""
+"""Words for groups of people: the vocabularies of counterfactual swaps, and the groups that a text names."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.resources import files
@@ -12,6 +13,8 @@ from typing import Literal
 import yaml
 
 VocabularyName = Literal["sandbox", "identity_terms"]
+SLOTS = frozenset({"before_person", "adjective", "person", "people", "faith"})
+"""Slots whose words name people; pronouns and places do not tell whom a text is about."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +63,18 @@ class Vocabulary:
         people = "|".join(map(re.escape, self.person_words)) or r"\w+"
         alternatives = []
         texts = {*self.terms, *(phrase.lower() for phrase in self.protected)}
+        # `|` takes the first alternative that fits: "Native American" before "American"
         for text in sorted(texts, key=lambda text: (-len(text), text)):
             slots = {term.slot for term in self.terms.get(text, ())}
             only_before_people = slots == {"before_person"}
-            ahead = rf"(?=\s+(?:{people})\b)" if only_before_people else ""
+            ahead = rf"(?=\s+(?:{people})\b)" if only_before_people else ""  # "a Black man", but not "a black car"
             alternatives.append(re.escape(text) + ahead)
+        # with a hyphen it is another word: "non-Muslim"
         return re.compile(rf"(?<![\w-])(?:{'|'.join(alternatives)})(?![\w-])", re.IGNORECASE)
+
+    def matches(self, text: str) -> Iterator[tuple[re.Match[str], tuple[IdentityTerm, ...]]]:
+        """Matches of the pattern in a text, each with its terms; a protected phrase has none."""
+        return ((match, self.terms.get(match.group().lower(), ())) for match in self.pattern.finditer(text))
 
 
 def words_of_catalog(name: str) -> str:
@@ -84,6 +93,20 @@ def suited_vocabulary(name: Literal["auto"] | VocabularyName, sources: Collectio
     if name == "auto":
         return load_vocabulary("sandbox" if set(sources) == {"sandbox"} else "identity_terms")
     return load_vocabulary(name)
+
+
+def groups_named(text: str) -> tuple[str, list[str]]:
+    """Domain with the most words in a text (the first on a tie), and its groups in order of mention.
+
+    Returns an empty domain and no groups if the text names no group.
+    """
+    vocabulary = load_vocabulary("identity_terms")
+    terms = [term for _, found in vocabulary.matches(text) for term in found if term.slot in SLOTS]
+    if not terms:
+        return "", []
+    counts = Counter(term.domain for term in terms)
+    domain = max(vocabulary.domains, key=lambda name: counts[name])
+    return domain, list(dict.fromkeys(term.group for term in terms if term.domain == domain))
 
 
 def _sandbox() -> Vocabulary:

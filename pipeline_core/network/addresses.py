@@ -38,6 +38,7 @@ def answers(url: str) -> bool:
     try:
         # Use only the proxy that messages name if no server answers.
         proxy = proxy_for(url)
+        # an empty mapping keeps urllib from reading the environment
         given = {urlsplit(url).scheme: proxy.url} if proxy else {}
         with urllib.request.build_opener(urllib.request.ProxyHandler(given)).open(url, timeout=5) as response:
             return bool(response.status == 200)

@@ -17,7 +17,7 @@ from pipeline_core.files.json_files import Damaged, read_as
 from pipeline_core.network.proxies import through
 from pipeline_core.store.places import Places
 
-HUB = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+HUB = os.environ.get("HF_ENDPOINT", "https://huggingface.co")  # the variable that huggingface_hub reads
 RECORDED = TypeAdapter(dict[str, Annotated[str, Field(pattern="^[0-9a-f]{40}$")]])
 COMMIT = re.compile(r"[0-9a-f]{40}")
 RepositoryKind = Literal["dataset", "model"]
@@ -71,7 +71,7 @@ def _record(key: str, commit: str) -> str:
     path = _file()
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
-        recorded = _read()
+        recorded = _read()  # again under the lock: another process may have been first
         recorded.setdefault(key, commit)
         with replace_file(path) as partial:
             partial.write_text(json.dumps(recorded, indent=1, sort_keys=True) + "\n", encoding="utf-8")

@@ -25,7 +25,7 @@ EXCEPT = "no_proxy"
 HOSTS = re.compile(r"\*|(\*?\.)?[\w-]+(\.[\w-]+)*(:\d{1,5})?", re.ASCII)
 """Entries of NO_PROXY that all libraries accept, besides addresses and networks: a host or a domain."""
 BRACKETS = re.compile(r"^\[([^\[\]]*)\](:\d+)?$")
-WITH_SOCKS = ("socks5", "socks5h")
+WITH_SOCKS = ("socks5", "socks5h")  # those that httpx knows
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,12 @@ class Proxy:
     @property
     def shown(self) -> str:
         """Address without user and password."""
+        # `port` is read when it is asked for, and raises
         with suppress(ValueError):
             parts = urlsplit(self.url)
-            if not parts.hostname:
-                return "(no address)"
-            host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-            return f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port else "")
+            if host := parts.hostname:
+                host = f"[{host}]" if ":" in host else host
+                return f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port else "")
         return "(no address)"
 
     @property
@@ -62,6 +62,7 @@ class Proxy:
         if not is_address or not self._can_be_read:
             return "that is no address as http://host:port"
         if parts.scheme in WITH_SOCKS:
+            # httpx raises ImportError without it, when a client is made
             return "" if importlib.util.find_spec("socksio") else "SOCKS needs the package socksio, which is not there"
         return "" if parts.scheme in ("http", "https") else f"proxies of the kind {parts.scheme[:20]!r} cannot be used"
 
@@ -71,6 +72,7 @@ class Proxy:
         import httpx
 
         with suppress(httpx.InvalidURL):
+            # httpx 0.28 takes a blank for a part of the host: "a b" is `a%20b`
             return bool(httpx.URL(self.url).host) and self.url.isprintable() and " " not in self.url
         return False
 
@@ -89,6 +91,7 @@ def proxy_for(url: str) -> Proxy | None:
         BadInput: the proxy cannot be used.
     """
     parts = urlsplit(url)
+    # at the proxy, `localhost` is another machine
     if is_loopback(parts.hostname or "") or _excepted(parts.hostname or "", parts.port):
         return None
     proxy = _named(BY_SCHEME.get(parts.scheme, FOR_ALL)) or _named(FOR_ALL)
@@ -130,7 +133,7 @@ def certificate_fault(variable: str) -> str:
         if not Path(path).exists():
             return "which is not there"
         if variable == "SSL_CERT_FILE":
-            ssl.create_default_context(cafile=path)
+            ssl.create_default_context(cafile=path)  # reading them is the only test
     except IsADirectoryError:
         return "which is a folder; the variable SSL_CERT_DIR names one"
     except OSError as error:
@@ -163,13 +166,14 @@ def exceptions() -> list[str]:
     """
     given = os.environ.get(EXCEPT) or os.environ.get(EXCEPT.upper()) or ""
     entries = (entry.strip() for entry in given.split(","))
+    # httpx 0.28 makes a URL of each entry: `[::1]` and `::1/128` raise InvalidURL
     plain = (BRACKETS.sub(r"\1", entry) for entry in entries if entry)
     return [entry.removesuffix("/128") if ":" in entry else entry for entry in plain]
 
 
 def _named(name: str) -> Proxy | None:
     """Proxy of a variable, lower case first. White space in the value is kept, as by libraries; `fault` tells of it."""
-    for variable in (name, name.upper()):
+    for variable in (name, name.upper()):  # the order of `urllib.request.getproxies`, which httpx follows
         if value := os.environ.get(variable, ""):
             return Proxy(variable, value)
     return None

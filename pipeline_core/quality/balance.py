@@ -31,6 +31,7 @@ def lengths_of(chosen_N: NDArray[np.int32], rejected_N: NDArray[np.int32]) -> Le
 def auc(positive_N: NDArray[np.integer], negative_N: NDArray[np.integer]) -> float:
     """Probability that a positive exceeds a negative; a tie counts 0.5 (Mann-Whitney U over the number of pairs)."""
     ordered = np.sort(negative_N)
+    # their mean counts a tie as one half; sorting avoids all N^2 comparisons
     below, up_to = (np.searchsorted(ordered, positive_N, side) for side in ("left", "right"))
     return float((below + up_to).mean() / 2 / len(ordered))
 

@@ -64,7 +64,7 @@ def _pieces(tables: Mapping[str, Dataset]) -> Iterator[tuple[str, int, pa.Table]
     """Tuples of table name, index of the piece's first row, and the piece."""
     for name, rows in tables.items():
         table = rows.select_columns([column for column in NEEDED if column in rows.column_names]).with_format("arrow")
-        for number, piece in enumerate(table.iter(PIECE) if len(table) else ()):
+        for number, piece in enumerate(table.iter(PIECE)):
             yield name, number * PIECE, piece
 
 
@@ -78,6 +78,7 @@ def _groups(piece: pa.Table) -> list[list[str]]:
     if "group" not in piece.column_names:
         return [[NONE]] * piece.num_rows
     values = piece["group"].to_pylist()
+    # a set: a group named twice in a row counts once
     return [[value] if isinstance(value, str) and value else sorted({*(value or ())}) or [NONE] for value in values]
 
 
@@ -87,12 +88,14 @@ def _labels(piece: pa.Table, name: str, start: int) -> NDArray[np.float64]:
     Raises:
         BadInput: a label is NaN, infinite or not a number; the message names its row.
     """
+    # null in every row: the type is null, which is no number
     if "label" not in piece.column_names or pa.types.is_null(piece["label"].type):
         return np.full(piece.num_rows, np.nan)
     column = piece["label"]
     if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
         raise BadInput(f"{name}: column 'label' holds {column.type}, not numbers")
     labels = pc.cast(column, pa.float64())
+    # null is no fault: the row has no label
     wrong = pc.indices_nonzero(pc.fill_null(pc.invert(pc.is_finite(labels)), False))
     if len(wrong):
         row = wrong[0].as_py()

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pipeline_core.data.duplicates.shingles import windows_of
 from pipeline_core.data.duplicates.sketches import sketch
 from pipeline_core.data.texts import RowTexts, digests_of
-from pipeline_core.quality.items import PIECE, EvaluationItems, id_of, plain
+from pipeline_core.quality.items import PIECE, EvaluationItems, id_of, origins_of, plain
 from pipeline_core.quality.model import Overlap
 
 if TYPE_CHECKING:
@@ -75,10 +75,11 @@ def contaminated(
 def _meetings(
     tables: Mapping[str, Dataset], texts: RowTexts, items: Sequence[EvaluationItems], similarity: float
 ) -> Iterator[FoundItem]:
-    rows, origins, start = iter(texts), _origins(tables), 0
+    rows, start = iter(texts), 0
+    origins = chain.from_iterable(origins_of(table, "source_id") for table in tables.values())
     while piece := list(islice(rows, PIECE)):
         forms = [(plain([row[field] for field in form]),) for row in piece for form in ROW_TEXTS]
-        asked = sketch(forms, len(forms), similarity)
+        asked = sketch(forms, len(forms), similarity)  # once for all evaluation sets
         whole = [
             windows_of([forms[row * len(ROW_TEXTS) + form]])[0] for row in range(len(piece)) for form in WHOLE_TEXTS
         ]
@@ -89,8 +90,10 @@ def _meetings(
             inside = _by_row(known.contained(whole), len(WHOLE_TEXTS))
             same_P = known.has_origins(digests_P)
             for row, (source, source_id) in enumerate(made_from):
+                # rows without an origin would match items without one
                 of_source = source_id if source and source_id and same_P[row] else None
                 matches = {"alike": alike[row], "contained": inside[row], "source_id": of_source}
+                # one kind of match for a row, so that the kinds add up to the rows
                 how, item = next(((how, item) for how, item in matches.items() if item is not None), ("", None))
                 if item is not None:
                     yield FoundItem(start + row, known, item, how)
@@ -101,14 +104,3 @@ def _by_row(items: Sequence[str | None], forms: int) -> list[str | None]:
     """First matching item of each row, over all of its texts."""
     rows = (items[start : start + forms] for start in range(0, len(items), forms))
     return [next((item for item in of_row if item is not None), None) for of_row in rows]
-
-
-def _origins(tables: Mapping[str, Dataset]) -> Iterator[tuple[str, str]]:
-    """`source` and `source_id` of every row; empty strings if missing."""
-    for table in tables.values():
-        if not {"source", "source_id"} <= set(table.column_names):
-            yield from (("", "") for _ in range(len(table)))
-            continue
-        for piece in table.select_columns(["source", "source_id"]).iter(PIECE) if len(table) else ():
-            pairs = zip(piece["source"], piece["source_id"], strict=True)
-            yield from ((source or "", source_id or "") for source, source_id in pairs)

@@ -2,42 +2,48 @@
 
 A Vendi score grows with the number of texts, so both subsamples have the same size. They are embedded in one call, so
 that inverse document frequencies are the same for both.
+
+Shape suffix: N rows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline_core.data.texts import RowTexts
+from pipeline_core.data.texts import RowTexts, digests_of, occurrence_of
 from pipeline_core.quality.embeddings import Embedder
 from pipeline_core.quality.model import Diversity, SubsampleRange
 from pipeline_core.quality.settings import QualitySettings
-from pipeline_core.quality.subsamples import Subsamples
 from pipeline_core.stats.vendi import vendi_score
 
 FEWEST = 2
 """Smallest number of rows for which a Vendi score is computed."""
 
 
-@dataclass(frozen=True)
 class DrawnTexts:
-    """Rows to subsample: their texts, the subsampler, and row numbers by domain."""
+    """Texts of rows, and seeded subsamples that do not depend on row order: the rows with the smallest hash of their
+    digest and, to tell equal rows apart, their occurrence number. `by_domain`: row numbers of each domain.
+    """
 
-    texts: RowTexts
-    subsamples: Subsamples
-    by_domain: Mapping[str, NDArray[np.integer]]
+    def __init__(self, texts: RowTexts, by_domain: Mapping[str, NDArray[np.integer]], seed: int) -> None:
+        self.by_domain = by_domain
+        self._texts, self._seed = texts, seed
+        digests_N = digests_of(texts, len(texts))
+        self._keys_N = _mixed(digests_N + _mixed(occurrence_of(digests_N).astype(np.uint64)))
 
     def rows(self, domain: str | None) -> NDArray[np.integer]:
         """Row numbers of a domain; all row numbers if `domain` is None."""
-        return np.arange(len(self.texts)) if domain is None else self.by_domain.get(domain, np.zeros(0, np.int64))
+        return np.arange(len(self._texts)) if domain is None else self.by_domain.get(domain, np.zeros(0, np.int64))
 
     def drawn(self, domain: str | None, size: int, number: int) -> list[str]:
-        """Texts of a subsample. Prompt and completions of a row are joined into one text."""
-        return ["\n".join(self.texts[int(row)]) for row in self.subsamples.draw(self.rows(domain), size, number)]
+        """Texts of subsample `number`, of `size` rows. Prompt and completions of a row are joined into one text."""
+        salt = np.random.default_rng([self._seed, number]).integers(0, 2**64, dtype=np.uint64)
+        rows = self.rows(domain)
+        drawn = rows[np.argsort(_mixed(self._keys_N[rows] ^ salt), kind="stable")[:size]]
+        return ["\n".join(self._texts[int(row)]) for row in drawn]
 
 
 def diversity(
@@ -76,3 +82,11 @@ def _scores(
 def _spread(values: Sequence[float | None]) -> SubsampleRange | None:
     known = [value for value in values if value is not None]
     return SubsampleRange(mean=float(np.mean(known)), low=min(known), high=max(known)) if known else None
+
+
+def _mixed(numbers_N: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Finaliser of splitmix64, a bijective hash: distinct numbers stay distinct, in pseudo-random order."""
+    mixed = numbers_N + np.uint64(0x9E3779B97F4A7C15)  # uint64 wraps around, as the hash needs
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return mixed ^ (mixed >> np.uint64(31))

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pipeline_core.data.words import WORD
 from pipeline_core.models import model_sources
 from pipeline_core.quality.settings import MINILM, MINILM_PACKAGE, NEEDED_BY, TFIDF, QualitySettings
+from pipeline_core.stats.vendi import Features
 
-if TYPE_CHECKING:
-    from pipeline_core.stats.vendi import Features
-
-Embedder = Callable[[Sequence[str]], "Features"]
+Embedder = Callable[[Sequence[str]], Features]
 """Maps N texts to unit-length rows (N, D), dense or sparse. All texts of a comparison go into one call."""
 NGRAMS = 2
 NO_WORD = ""
@@ -46,6 +43,7 @@ def tfidf(texts: Sequence[str]) -> Features:
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
+    # With a callable, scikit-learn's own token pattern, which drops one-letter words, is not used.
     return TfidfVectorizer(analyzer=_grams, smooth_idf=False).fit_transform(texts)
 
 

@@ -6,24 +6,23 @@ Shape suffixes: N items, Q queries.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline_core.data.catalog import Catalog
 from pipeline_core.data.contract import RowKind
 from pipeline_core.data.duplicates.contained import ContainmentIndex
 from pipeline_core.data.duplicates.lookup import SimilarityIndex
 from pipeline_core.data.duplicates.shingles import Shingles
 from pipeline_core.data.duplicates.sketches import Sketches, sketch
+from pipeline_core.data.refs import DataRef
 from pipeline_core.data.texts import digests_of, occurrence_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-    from pipeline_core.data.catalog import Catalog
-    from pipeline_core.data.refs import DataRef
 
 ITEM_TEXTS: Mapping[RowKind, tuple[tuple[str, ...], ...]] = {
     "preference": (("prompt", "chosen"), ("prompt", "rejected"), ("prompt",)),
@@ -51,10 +50,13 @@ class EvaluationItems:
         self.name, self.rows = name, rows
         self._forms = ITEM_TEXTS[kind]
         self._table = rows.select_columns(sorted({c for form in self._forms for c in form})).with_format("arrow")
-        self._wanted = _first_of_each(((text,) for text in self._all_texts()), len(rows) * len(self._forms))
+        digests = digests_of(((text,) for text in self._all_texts()), len(rows) * len(self._forms))
+        # an empty text would resemble every other empty one
+        self._wanted = (occurrence_of(digests) == 0) & (digests != digests_of([("",)], 1))
         self._numbers = np.flatnonzero(self._wanted)
         self._lookup = SimilarityIndex(sketch(self._texts(), len(self._numbers), similarity), self._read)
         self._contained = ContainmentIndex(self._texts, self._read, similarity, FEWEST_WINDOWS)
+        self._origins = digests_of(origins_of(rows, "id"), len(rows))
 
     def resembled(self, texts: Sequence[tuple[str]], asked: Sketches) -> list[str | None]:
         """Id of an item that each text resembles, or None."""
@@ -68,14 +70,6 @@ class EvaluationItems:
         """Mask (Q,), True where the set has a row with this source and id; queries are `digests_of` the two."""
         return np.isin(origins_Q, self._origins)
 
-    @cached_property
-    def _origins(self) -> NDArray[np.uint64]:
-        if not {"source", "id"} <= set(self.rows.column_names):
-            return np.zeros(0, np.uint64)
-        pieces = self.rows.select_columns(["source", "id"]).iter(PIECE) if len(self.rows) else ()
-        pairs = (pair for piece in pieces for pair in zip(piece["source"], map(str, piece["id"]), strict=True))
-        return digests_of(((source or "", id_) for source, id_ in pairs), len(self.rows))
-
     def _ids(self, numbers: Sequence[int | None]) -> list[str | None]:
         rows = (None if n is None else int(self._numbers[n]) // len(self._forms) for n in numbers)
         return [None if row is None else id_of(self.rows, row) for row in rows]
@@ -85,7 +79,7 @@ class EvaluationItems:
         return ((text,) for text, is_wanted in zip(self._all_texts(), self._wanted, strict=True) if is_wanted)
 
     def _all_texts(self) -> Iterator[str]:
-        for piece in self._table.iter(PIECE) if len(self._table) else ():
+        for piece in self._table.iter(PIECE):
             columns = {name: piece[name].to_pylist() for name in piece.column_names}
             for row in range(piece.num_rows):
                 yield from (plain([columns[name][row] for name in form]) for form in self._forms)
@@ -96,10 +90,13 @@ class EvaluationItems:
         return (plain([piece[name][0].as_py() for name in self._forms[form]]),)
 
 
-def _first_of_each(texts: Iterator[tuple[str]], count: int) -> NDArray[np.bool_]:
-    """Mask, True at the first occurrence of every non-empty text."""
-    digests_N = digests_of(texts, count)
-    return (occurrence_of(digests_N) == 0) & (digests_N != digests_of([("",)], 1))
+def origins_of(rows: Dataset, column: str) -> Iterator[tuple[str, str]]:
+    """`source` and the id in `column` of every row; empty strings where one is missing."""
+    if not {"source", column} <= set(rows.column_names):
+        yield from repeat(("", ""), len(rows))
+        return
+    for piece in rows.select_columns(["source", column]).iter(PIECE):
+        yield from ((source or "", id_ or "") for source, id_ in zip(piece["source"], piece[column], strict=True))
 
 
 def evaluation_items(catalog: Catalog, refs: Sequence[DataRef], similarity: float) -> list[EvaluationItems]:

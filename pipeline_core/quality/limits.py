@@ -24,6 +24,7 @@ def check_gate(quality: Quality, gate: QualityGate) -> None:
 def _broken(quality: Quality, gate: QualityGate) -> Iterator[str]:
     for where, scope in quality.scopes.items():
         yield from _of_scope(scope, gate, where)
+    # else one domain `none`, the whole set, would pass
     if gate.min_rows_per_domain is not None and set(quality.domains) == {NONE}:
         yield "min_rows_per_domain: no row has a domain"
     yield from _above("near_duplicates", quality.near_duplicates, gate.max_near_duplicates, ALL)
@@ -37,6 +38,7 @@ def _of_scope(scope: ScopeQuality, gate: QualityGate, where: str) -> Iterator[st
         yield from _below("vendi", scope.diversity.vendi.mean, gate.min_vendi, where)
         if scope.diversity.relative:
             yield from _below("vendi_relative", scope.diversity.relative.mean, gate.min_vendi_relative, where)
+    # |0.8 - 0.5| is 0.30000000000000004, which `keeps` allows for
     yield from _above("length_auc", abs(scope.lengths.auc - 0.5), gate.max_length_auc, where, " from one half")
     if where != ALL:
         yield from _below("rows", scope.rows, gate.min_rows_per_domain, where)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline_core.data.duplicates.distinct import KEPT, resembled
 from pipeline_core.data.duplicates.sketches import sketch
@@ -23,7 +22,6 @@ from pipeline_core.quality.embeddings import Embedder, embedding_of
 from pipeline_core.quality.items import EvaluationItems
 from pipeline_core.quality.model import Overlap, Quality, ScopeQuality, SubsampleRange
 from pipeline_core.quality.settings import QualitySettings
-from pipeline_core.quality.subsamples import Subsamples
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -49,7 +47,7 @@ def repeats_in(tables: Mapping[str, Dataset], items: Sequence[EvaluationItems], 
     texts = RowTexts(tables)
     found_N, overlaps = contaminated(tables, items, similarity)
     digests_N = digests_of(texts, len(texts))
-    order = np.argsort(digests_N, kind="stable")
+    order = np.argsort(digests_N, kind="stable")  # of rows that resemble each other, the first in this order is kept
     alike_N = resembled(sketch(texts, len(texts), similarity), texts.__getitem__, order)
     shares = [float(mask_N.mean()) for mask_N in (occurrence_of(digests_N) > 0, alike_N != KEPT, found_N)]
     return RepeatShares(shares[0], shares[1], shares[2] if items else None, overlaps)
@@ -71,13 +69,12 @@ def measure_quality(
     Raises:
         BadInput: the rows are not preference rows, there are none, or a label is not a finite number.
     """
-    texts = RowTexts(tables)
+    texts = RowTexts(tables)  # first: it refuses rows of another kind
     columns = columns_of(tables)
     own = _texts(texts, columns, seed)
     other = _human(human, seed) if human is not None else None
     embed = embedding_of(settings, device)
-    by_domain = dict(sorted(own.by_domain.items()))
-    domains = {domain: _scope(columns, of, own, other, domain, embed, settings) for domain, of in by_domain.items()}
+    domains = {domain: _scope(columns, own, other, domain, embed, settings) for domain in sorted(own.by_domain)}
     return Quality(
         name=name,
         embedding=settings.embedding,
@@ -85,11 +82,11 @@ def measure_quality(
         sample=settings.sample,
         subsamples=settings.subsamples,
         similarity=similarity,
-        overall=_scope(columns, np.arange(len(texts)), own, other, None, embed, settings),
+        overall=_scope(columns, own, other, None, embed, settings),
         domains=domains,
         coverage=coverage_of(columns),
         notes=_notes(domains, other, repeats),
-        **vars(repeats),
+        **vars(repeats),  # its fields have the names of Quality's
     )
 
 
@@ -101,18 +98,18 @@ def _human(rows: Dataset, seed: int) -> DrawnTexts:
 
 def _texts(texts: RowTexts, columns: RowColumns, seed: int) -> DrawnTexts:
     by_domain = {domain: np.flatnonzero(columns.domain_N == number) for number, domain in enumerate(columns.domains)}
-    return DrawnTexts(texts, Subsamples(digests_of(texts, len(texts)), seed), by_domain)
+    return DrawnTexts(texts, by_domain, seed)
 
 
 def _scope(
     columns: RowColumns,
-    rows: NDArray[np.integer],
     own: DrawnTexts,
     other: DrawnTexts | None,
     domain: str | None,
     embed: Embedder,
     settings: QualitySettings,
 ) -> ScopeQuality:
+    rows = own.rows(domain)
     return ScopeQuality(
         rows=len(rows),
         lengths=lengths_of(columns.chosen_N[rows], columns.rejected_N[rows]),

@@ -45,7 +45,7 @@ class QualitySettings(_Settings):
     """Commit of a hub id. Default: the newest commit at first use, which is recorded and kept."""
     human: Annotated[DataRef | None, TakesRows("preference"), ComparedOnly()] = None
     """Human-written rows as the reference for the Vendi score."""
-    sample: int = Field(500, ge=2, le=5000)
+    sample: int = Field(500, ge=2, le=5000)  # the time grows with its cube, for the eigenvalues
     """Largest number of rows of a subsample. Both sets use the same number, so that their scores are comparable."""
     subsamples: int = Field(5, ge=1, le=100)
     """Number of subsamples; the report has their mean, lowest and highest score."""

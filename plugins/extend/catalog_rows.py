@@ -5,22 +5,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
+import pyarrow as pa
+
+from pipeline_core.augmentation.rows import provenance_of, with_provenance
 from pipeline_core.data.refs import DataRef, TakesRows
+from pipeline_core.data.tables import ROW_GROUP, write_tables
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import DataExtender, PluginConfig
 from pipeline_core.plugin.types import Metrics
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
 
 class CatalogRowsConfig(PluginConfig):
     """Take all rows, or a sample, of a catalog entry."""
 
-    row_kinds: ClassVar[tuple[str, ...]] = ()
+    row_kinds: ClassVar[tuple[str, ...]] = ()  # rows come from `data` below, not from the pipeline's own
 
     name: Literal["catalog_rows"] = "catalog_rows"
     data: Annotated[DataRef, TakesRows("preference")]
@@ -33,12 +34,7 @@ class CatalogRowsConfig(PluginConfig):
 
 def run(config: CatalogRowsConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Write the rows, with the licence of their entry, as `rows.parquet`."""
-    from pipeline_core.augmentation.provenance import UNKNOWN, with_provenance
-    from pipeline_core.data.tables import ROW_GROUP, write_tables
-
-    rows = inputs.data(config.data)
-    licence = inputs.catalog.entry(config.data.entry).licence or UNKNOWN
-    provenance = {"source_id": "", "made_by": "", "licence": licence}
+    rows, provenance = inputs.data(config.data), provenance_of(inputs.catalog, config.data)
 
     def tables() -> Iterator[pa.Table]:
         for piece in rows.with_format("arrow").iter(ROW_GROUP):

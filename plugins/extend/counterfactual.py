@@ -14,22 +14,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import pyarrow as pa
 from pydantic import Field
 
+from pipeline_core.augmentation.rows import NOT_KNOWN, PROVENANCE, Provenance, in_schema, provenance_of, with_provenance
+from pipeline_core.augmentation.swaps import NamedGroup, people_in, swap
+from pipeline_core.augmentation.terms import Vocabulary, suited_vocabulary
+from pipeline_core.data.duplicates.seen import NearDuplicates
 from pipeline_core.data.duplicates.shingles import LEAST
+from pipeline_core.data.tables import write_tables
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import DataExtender, PluginConfig
 from pipeline_core.plugin.types import Metrics
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from datasets import Dataset
-
-    from pipeline_core.augmentation.provenance import Provenance
-    from pipeline_core.augmentation.swaps import NamedGroup
-    from pipeline_core.augmentation.terms import Vocabulary
-    from pipeline_core.data.duplicates.seen import NearDuplicates
 
 TEXTS = ("prompt", "chosen", "rejected")
 
@@ -48,13 +48,10 @@ class CounterfactualConfig(PluginConfig):
 
 def run(config: CounterfactualConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Write the given and the new rows as `rows.parquet`. A new row has the licence of its original."""
-    from pipeline_core.augmentation.provenance import NOT_KNOWN, own_provenance
-    from pipeline_core.augmentation.terms import suited_vocabulary
-    from pipeline_core.data.tables import write_tables
-
     rows = inputs.preferences
-    # Rows of an artifact already have their own provenance columns, if it is known.
-    provenance = NOT_KNOWN if "preferences" in inputs.folders else own_provenance(inputs) or NOT_KNOWN
+    provenance = NOT_KNOWN
+    if inputs.data_ref and "preferences" not in inputs.folders:  # rows of an artifact have their own, if it is known
+        provenance = provenance_of(inputs.catalog, inputs.data_ref)
     vocabulary = suited_vocabulary(config.vocabulary, rows.unique("source"))
     extension = SwapPlan(rows, vocabulary, config, context.seed)
     made = extension.make()
@@ -80,8 +77,6 @@ class SwapPlan:
     dropped: int = 0
 
     def __post_init__(self) -> None:
-        from pipeline_core.augmentation.swaps import people_in
-
         columns = zip(*(self.rows[name] for name in (*TEXTS, "domain", "group")), strict=True)
         self.about = [people_in(self.vocabulary, texts, domain, group) for *texts, domain, group in columns]
 
@@ -95,8 +90,6 @@ class SwapPlan:
         return made
 
     def _originals(self) -> NearDuplicates:
-        from pipeline_core.data.duplicates.seen import NearDuplicates
-
         seen = NearDuplicates(self.config.similarity)
         for *texts, people in zip(*(self.rows[name] for name in TEXTS), self.about, strict=True):
             if people:
@@ -116,15 +109,16 @@ class SwapPlan:
         return wanted
 
     def _rows_for(self, domain: str, group: str, count: int, seen: NearDuplicates) -> list[dict[str, Any]]:
-        others = [i for i, people in enumerate(self.about) if people and people.domain == domain]
-        sources = [i for i in others if self.about[i].group != group]  # type: ignore[union-attr]
+        of_domain = ((i, people) for i, people in enumerate(self.about) if people and people.domain == domain)
+        sources = [(i, people) for i, people in of_domain if people.group != group]
+        # a stream for each group: one group's draws change no other's
         rng = random.Random(f"{self.seed}/{domain}/{group}")
         rng.shuffle(sources)
         made: list[dict[str, Any]] = []
-        for source in sources:
+        for source, people in sources:
             if len(made) >= count:
                 break
-            row = self._swapped(self.rows[source], self.about[source], group, rng.randrange(1 << 16))
+            row = self._swapped(self.rows[source], people, group, rng.randrange(1 << 16))
             if row and seen.seen([row[name] for name in TEXTS]):
                 self.dropped += 1
             elif row:
@@ -132,20 +126,20 @@ class SwapPlan:
                 made.append(row)
         return made
 
-    def _swapped(self, row: dict[str, Any], people: NamedGroup | None, group: str, pick: int) -> dict[str, Any] | None:
-        from pipeline_core.augmentation.swaps import swap
-
-        assert people is not None
+    def _swapped(self, row: dict[str, Any], people: NamedGroup, group: str, pick: int) -> dict[str, Any] | None:
         swapped = swap(self.vocabulary, [row[name] for name in TEXTS], people, group, pick)
+        # Two words of a group can become one word, and equal completions are no pair.
         if swapped is None or swapped[0][1] == swapped[0][2]:
             return None
         texts, words = swapped
-        kept = [name for name in row["group"] if name != people.group and name not in words]
+        # Data sets name groups by words of their texts as well (`Muslim` for our `muslim`).
+        lowered = {word.lower() for word in words}
+        kept = [name for name in row["group"] if name != people.group and name.lower() not in lowered]
         return {
             **row,
             **dict(zip(TEXTS, texts, strict=True)),
             "id": f"{row['id']}~{group}",
-            "group": [group, *(name for name in kept if name.lower() not in {word.lower() for word in words})],
+            "group": [group, *kept],
             "source_id": row["id"],
             "made_by": "counterfactual",
             "swap_from": list(words),
@@ -163,11 +157,6 @@ class SwapPlan:
 
 def _tables(rows: Dataset, made: Sequence[dict[str, Any]], provenance: Provenance) -> Iterator[pa.Table]:
     """Tables of the given rows, in pieces, then of the new rows; all with provenance columns."""
-    import pyarrow as pa
-
-    from pipeline_core.augmentation.provenance import with_provenance
-    from pipeline_core.augmentation.rows import PROVENANCE, in_schema
-
     strings = pa.list_(pa.string())
     schema = rows.features.arrow_schema.remove_metadata()
     for field in (*PROVENANCE, pa.field("swap_from", strings), pa.field("swap_to", strings)):
@@ -176,6 +165,7 @@ def _tables(rows: Dataset, made: Sequence[dict[str, Any]], provenance: Provenanc
     for batch in rows.with_format("arrow").iter(8192):
         yield in_schema(with_provenance(batch, provenance), schema)
     if made:
+        # with a schema: pyarrow would take a column that is null in these rows for one of type null
         yield with_provenance(pa.Table.from_pylist(list(made), schema=schema), provenance)
 
 

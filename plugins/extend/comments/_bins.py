@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipeline_core.data.texts import digests_of
 from pipeline_core.errors import BadInput
 
 if TYPE_CHECKING:
@@ -30,15 +30,17 @@ def binned(comments: Dataset, edges: Sequence[float], max_characters: int, name:
     Raises:
         BadInput: a score of the entry `name` is not a finite number.
     """
-    lengths, texts = _measured(comments)
+    lengths = np.fromiter(map(len, _texts(comments)), np.int64, len(comments))
+    digests = digests_of(((text,) for text in _texts(comments)), len(comments))
     score = np.asarray(comments.with_format("numpy")["score"][:], dtype=np.float64)
     if not np.isfinite(score).all():
         row = int(np.flatnonzero(~np.isfinite(score))[0])
         raise BadInput(f"{name}: row {row + 1}: the score is no finite number")
     short = lengths <= max_characters
     inside = (score >= edges[0]) & (score <= edges[-1])
-    first = np.zeros(len(texts), dtype=bool)
-    first[np.unique(texts, return_index=True)[1]] = True
+    first = np.zeros(len(digests), dtype=bool)
+    first[np.unique(digests, return_index=True)[1]] = True  # the index of the first of equal values
+    # clip: the last bin has its upper edge too
     number = np.clip(np.searchsorted(edges, score, side="right") - 1, 0, len(edges) - 2)
     taken = short & inside & first
     names = [f"{low:g}-{high:g}" for low, high in itertools.pairwise(edges)]
@@ -50,13 +52,7 @@ def binned(comments: Dataset, edges: Sequence[float], max_characters: int, name:
     return BinnedRows({name: np.flatnonzero(taken & (number == i)).tolist() for i, name in enumerate(names)}, left_out)
 
 
-def _measured(comments: Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Length in characters and 64-bit digest of every comment, read in batches."""
-    lengths: list[int] = []
-    digests: list[int] = []
+def _texts(comments: Dataset) -> Iterator[str]:
+    """Comments without white space around them, read in batches."""
     for batch in comments.select_columns(["completion"]).iter(8192):
-        for text in batch["completion"]:
-            stripped = text.strip()
-            lengths.append(len(stripped))
-            digests.append(int.from_bytes(hashlib.blake2b(stripped.encode(), digest_size=8).digest(), "big"))
-    return np.array(lengths), np.array(digests, dtype=np.uint64)
+        yield from map(str.strip, batch["completion"])

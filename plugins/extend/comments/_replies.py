@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
-from typing import NamedTuple
 
 from pipeline_core.augmentation.people import load_people, read
 
@@ -27,14 +26,6 @@ class Replies:
         return "harsh" if toxicity >= self.harsh_from else "mild", "named" if groups else "none"
 
 
-class PromptReplies(NamedTuple):
-    """Prompt with the better and the worse reply."""
-
-    prompt: str
-    chosen: str
-    rejected: str
-
-
 @cache
 def load_replies() -> Replies:
     """Load the replies of this installation."""
@@ -52,11 +43,13 @@ def load_replies() -> Replies:
 
 def fill(
     comment: str, domain: str, groups: list[str], request: str, favourable: str, unfavourable: str
-) -> PromptReplies:
-    """Fill the three templates with the comment and the first group that it names."""
+) -> dict[str, str]:
+    """Texts of a row: the three templates, filled with the comment and the first group that it names."""
     people = load_people()[domain].groups[groups[0]][0].plural if groups else ""
+    # `capitalize` would lower the rest: "Poor black people"
     names = {"people": people, "People": people[:1].upper() + people[1:]}
-    # `format` would fail on a comment with curly brackets.
-    return PromptReplies(
-        request.replace("{comment}", comment), favourable.format(**names), unfavourable.format(**names)
-    )
+    return {
+        "prompt": request.replace("{comment}", comment),  # `format` would fail on a comment with curly brackets
+        "chosen": favourable.format(**names),
+        "rejected": unfavourable.format(**names),
+    }

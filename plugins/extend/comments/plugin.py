@@ -12,12 +12,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
+import pyarrow as pa
 from pydantic import Field, field_validator
 
-from pipeline_core.augmentation.mentions import groups_named
+from pipeline_core.augmentation.even_rows import shares_within
 from pipeline_core.augmentation.people import words_digests
 from pipeline_core.augmentation.rows import row_metrics, write_rows
-from pipeline_core.augmentation.shares import shares_within
+from pipeline_core.augmentation.terms import groups_named
 from pipeline_core.data.refs import DataRef, TakesRows
 from pipeline_core.errors import BadInput
 from pipeline_core.plugin.context import Inputs, StageContext
@@ -25,12 +26,11 @@ from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import DataExtender, PluginConfig
 from pipeline_core.plugin.types import Metrics
 from pipeline_core.sandbox.sampling import rounds, stream
+from plugins.extend.comments._bins import BinnedRows, binned
 from plugins.extend.comments._replies import fill, load_replies
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-    from plugins.extend.comments._bins import BinnedRows
 
 
 class CommentsConfig(PluginConfig):
@@ -59,10 +59,6 @@ class CommentsConfig(PluginConfig):
 
 def run(config: CommentsConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Write the rows as `rows.parquet`, with the toxicity of each comment in an extra column."""
-    import pyarrow as pa
-
-    from plugins.extend.comments._bins import binned
-
     entry = inputs.catalog.entry(config.data.entry)
     if entry.score_better != "lower":
         raise BadInput(
@@ -75,7 +71,7 @@ def run(config: CommentsConfig, inputs: Inputs, out: Path, context: StageContext
     rows = list(_rows(comments, sorted(itertools.chain(*chosen.values())), entry.licence, context.seed))
     if context.is_main:
         write_rows(rows, out / "rows.parquet", pa.schema({"toxicity": pa.float64()}))
-    even = config.rows // len(bins.rows)
+    even = config.rows // len(bins.rows)  # the smallest even share, so that a bin without its extra row is not short
     return {
         **row_metrics(rows),
         **bins.left_out,
@@ -99,6 +95,7 @@ def _shares(config: CommentsConfig, bins: BinnedRows) -> dict[str, int]:
 
 
 def _draw(rows: Sequence[int], count: int, seed: int, name: str) -> list[int]:
+    # a stream for each bin: other edges leave this bin's draw alone
     return random.Random(f"{seed}/comments/{name}").sample(rows, count)
 
 
@@ -111,11 +108,11 @@ def _rows(comments: Dataset, chosen: list[int], licence: str, seed: int) -> Iter
         domain, groups = groups_named(text)
         kind = replies.kind(comment["score"], groups)
         lists = [replies.requests, replies.texts["favourable"][kind], replies.texts["unfavourable"][kind]]
+        # `rounds` draws nothing before its first item, so those that `setdefault` drops leave `rng` alone
         request, good, bad = (next(turns.setdefault(texts, rounds(texts, rng))) for texts in lists)
-        pair = fill(text, domain, groups, request, good, bad)
         yield {
             "id": f"comments/{comment['id']}",
-            **pair._asdict(),
+            **fill(text, domain, groups, request, good, bad),
             "domain": domain or "other",
             "group": groups,
             "source": comment["source"],

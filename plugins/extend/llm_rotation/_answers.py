@@ -8,16 +8,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 
 from pipeline_core.errors import StageFailed
-from plugins.extend.llm_rotation._generators import GeneratorFailed, GeneratorInput
+from plugins.extend.llm_rotation._generators import GeneratorFailed, GeneratorInput, RotationMember
 from plugins.extend.llm_rotation._journal import Journal, Reply
 from plugins.extend.llm_rotation._pace import Stopping
 from plugins.extend.llm_rotation._requests import PairRequest
-
-if TYPE_CHECKING:
-    from plugins.extend.llm_rotation._members import RotationMember
 
 FAILED: Final = "failed"
 log = logging.getLogger(__name__)
@@ -48,7 +45,7 @@ def answers(
     try:
         yield lambda asked: _Round(members, journal, on_failure, pools).replies(asked)
     finally:
-        stop.set()
+        stop.set()  # first: it wakes workers that pause between attempts, for which `shutdown` waits
         for pool in pools.values():
             pool.shutdown(cancel_futures=True)
         for member in members.values():
@@ -63,18 +60,19 @@ class _Round:
     pools: Mapping[str, ThreadPoolExecutor]
 
     def replies(self, asked: Sequence[PreparedRequest]) -> list[Reply]:
-        calls = {self._submit(label, call): (label, call) for label, call in self._calls(asked)}
+        label_of = {self.pools[label].submit(self._ask, label, call): label for label, call in self._calls(asked)}
         failed: dict[str, str] = {}
-        remaining = set(calls)
+        remaining = set(label_of)
         while remaining:
             done, remaining = wait(remaining, return_when=FIRST_EXCEPTION)
             for future in done:
-                self._note(calls[future][0], future, failed)
-            for future in [call for call in remaining if calls[call][0] in failed and call.cancel()]:
+                self._note(label_of[future], future, failed)
+            # only calls that have not begun can be cancelled; the others end by themselves
+            for future in [call for call in remaining if label_of[call] in failed and call.cancel()]:
                 remaining.discard(future)
         self._give_up_on(failed, asked)
         replies = [self.journal.get(prepared.digest) for prepared in asked]
-        return [reply for reply in replies if reply is not None]
+        return [reply for reply in replies if reply is not None]  # for mypy: every request has a reply by now
 
     def _calls(self, asked: Sequence[PreparedRequest]) -> Iterator[tuple[str, list[PreparedRequest]]]:
         """Calls with an open request. A batch is repeated as a whole, because logits differ between batches."""
@@ -84,9 +82,6 @@ class _Round:
                 call = own[start : start + member.generator.together]
                 if any(self.journal.get(prepared.digest) is None for prepared in call):
                     yield label, call
-
-    def _submit(self, label: str, call: Sequence[PreparedRequest]) -> Future[None]:
-        return self.pools[label].submit(self._ask, label, call)
 
     def _ask(self, label: str, call: Sequence[PreparedRequest]) -> None:
         questions, seeds = [prepared.question for prepared in call], [prepared.request.seed for prepared in call]

@@ -44,10 +44,10 @@ def completion_of(content: bytes, *, completes: bool) -> Completion | None:
         choice = document["choices"][0]
         message = choice if completes else choice["message"]
         reply = _text(message["text"] if completes else message.get("content"))
-        reason = str(choice.get("finish_reason") or "").lower()
+        reason = str(choice.get("finish_reason") or "").lower()  # Gemini's are in capitals (`SAFETY`)
         text, fault = _judged(reply, message, reason, completes=completes)
         usage = document.get("usage")
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):  # json reads nested lists by recursion
         return None
     return Completion(text[:LONGEST_TEXT], fault, _count(usage, "prompt_tokens"), _count(usage, "completion_tokens"))
 
@@ -71,7 +71,7 @@ def _judged(reply: str, message: Mapping[str, Any], reason: str, *, completes: b
 
 def _text(content: Any) -> str:
     """Content as one text. In a list of parts, parts of other types (reasoning, images) are left out."""
-    if isinstance(content, str):
+    if isinstance(content, str):  # before Sequence, which a text is too
         return content
     if isinstance(content, Mapping):
         inner = content.get("text") if content.get("type", "text") in TEXT_PARTS else None

@@ -19,11 +19,10 @@ import httpx
 from pipeline_core.errors import BadInput
 from pipeline_core.network.proxies import proxy_for, through
 from plugins.extend.llm_rotation._bodies import completion_of
-from plugins.extend.llm_rotation._generators import GeneratorFailed, GeneratorInput, estimated_tokens, length_of
+from plugins.extend.llm_rotation._generators import GeneratorFailed, GeneratorInput, estimated_tokens, length_of, quoted
 from plugins.extend.llm_rotation._journal import Reply
 from plugins.extend.llm_rotation._pace import RequestPace, backoff, retry_after
 from plugins.extend.llm_rotation._prompts import STOP
-from plugins.extend.llm_rotation._quoting import quoted
 from plugins.extend.llm_rotation._settings import EndpointSettings
 
 MAY_PASS = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
@@ -52,13 +51,14 @@ class Endpoint:
         self.workers = workers
         self._settings, self._pace = settings, RequestPace(settings.requests_per_minute, stop)
         self._key = settings.key()
+        certificates, proxy = _certificates(settings), proxy_for(settings.base_url)
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         self._client = httpx.Client(
             headers=headers,
             timeout=settings.timeout_seconds,
             limits=httpx.Limits(max_connections=workers),
-            verify=_certificates(settings),
-            proxy=_proxy(settings),
+            verify=certificates,
+            proxy=proxy.url if proxy else None,
             trust_env=False,  # proxies and certificates are read here, so that messages can name the variable
         )
 
@@ -97,6 +97,7 @@ class Endpoint:
             else {"messages": [asdict(turn) for turn in question]}
         )
         sampling = {"temperature": settings.temperature, "top_p": settings.top_p, "max_tokens": settings.max_new_tokens}
+        # `parameters` come last: they may replace what is sent, or remove it by null
         body = {"model": settings.model, **asked, **sampling, "seed": seed, **settings.parameters}
         return {name: value for name, value in body.items() if value is not None}
 
@@ -107,11 +108,13 @@ class Endpoint:
             self._pace.wait()
             try:
                 answer = self._send(route, body)
+            # UnicodeError: the socket's codec refuses a host name with a part of 64 letters
             except (httpx.RequestError, httpx.InvalidURL, UnicodeError) as error:
                 if reason := _hopeless(error):
                     raise GeneratorFailed(f"{self._name}: {self._without_key(reason)}") from error
                 trouble, asked_to_wait = f"no answer ({type(error).__name__}: {self._without_key(str(error))})", None
             else:
+                # httpx follows no redirect, so 302 is refused below
                 if 200 <= answer.status < 300 or answer.status in REJECTED:
                     return answer, attempt + 1
                 if answer.status not in MAY_PASS:
@@ -121,7 +124,7 @@ class Endpoint:
             if (waited := time.monotonic() - began) + delay > self._settings.retry_seconds:
                 raise GeneratorFailed(self._gave_up(trouble, attempt + 1, waited, asked_to_wait))
             if asked_to_wait:
-                self._pace.pause(asked_to_wait)
+                self._pace.pause(asked_to_wait)  # holds for all workers, not for this one alone
             self._pace.sleep(delay)
             attempt += 1
 
@@ -133,6 +136,7 @@ class Endpoint:
                 content += piece
                 if len(content) > LONGEST_BODY:
                     break
+                # httpx's timeout is that of one read: a body that trickles never meets it
                 if time.monotonic() > ends:
                     raise httpx.ReadTimeout("its body takes too long", request=response.request)
             asked_to_wait = retry_after(response.headers.get("retry-after"))
@@ -174,15 +178,10 @@ class Endpoint:
         return text.replace(self._key, "(key)") if self._key else text
 
 
-def _proxy(settings: EndpointSettings) -> str | None:
-    """Proxy for the endpoint's address from the environment; None for an endpoint on this machine."""
-    proxy = proxy_for(settings.base_url)
-    return proxy.url if proxy else None
-
-
 def _certificates(settings: EndpointSettings) -> ssl.SSLContext | bool:
     """Trusted certificates: those of `SSL_CERT_FILE` and `SSL_CERT_DIR`, else those of httpx."""
     try:
+        # False for http: reading all certificates takes time, and nothing needs them
         return httpx.create_ssl_context() if settings.base_url.startswith("https") else False
     except OSError as error:
         raise BadInput(
@@ -193,8 +192,8 @@ def _certificates(settings: EndpointSettings) -> ssl.SSLContext | bool:
 
 def _hopeless(error: Exception) -> str:
     """Reason why a retry cannot help; empty if it can."""
-    causes = list(_chain(error))
-    for cause in causes:
+    for cause in _chain(error):
+        # the two say that the other side hung up, which may pass
         if isinstance(cause, ssl.SSLError) and not isinstance(cause, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
             words = getattr(cause, "verify_message", "") or cause.reason or str(cause)
             return (
@@ -203,6 +202,7 @@ def _hopeless(error: Exception) -> str:
             )
     if isinstance(error, (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError, UnicodeError)):
         return f"it cannot be asked ({type(error).__name__}: {error}); check `base_url`"
+    # the message of httpx begins with the proxy's status
     if isinstance(error, httpx.ProxyError) and str(error).startswith("4"):
         return f"the proxy refuses ({error})"
     return ""
@@ -211,4 +211,4 @@ def _hopeless(error: Exception) -> str:
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
-        error = error.__cause__ or error.__context__
+        error = error.__cause__ or error.__context__  # httpx and httpcore wrap the error of `ssl`

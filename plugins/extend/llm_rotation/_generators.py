@@ -1,8 +1,10 @@
-"""Protocol of a generator, and the questions that requests become."""
+"""Generators: protocol and state in the rotation, the questions that requests become, and quotations of replies."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from pipeline_core.files.digests import digest_of
@@ -36,6 +38,24 @@ class Generator(Protocol):
         """Release connections or memory."""
 
 
+@dataclass
+class RotationMember:
+    """Generator in the rotation, with its failures."""
+
+    settings: GeneratorSettings
+    generator: Generator
+    left: str = ""
+    """Reason why the generator left the rotation; empty while it takes part."""
+    fruitless: Counter[str] = field(default_factory=Counter)
+    """Number of requests since the last accepted row, by domain; replies in surplus do not count."""
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Domains that the generator no longer serves, with the reasons."""
+
+    def asked_for(self, domain: str) -> bool:
+        """True if the generator still takes turns in a domain."""
+        return not self.left and domain not in self.left_out
+
+
 def question_of(request: PairRequest, settings: GeneratorSettings, instruction: str) -> GeneratorInput:
     """Question for a request, in the style of its generator."""
     if settings.style == "chat":
@@ -46,6 +66,7 @@ def question_of(request: PairRequest, settings: GeneratorSettings, instruction: 
 def digest_of_question(question: GeneratorInput, request: PairRequest, settings: GeneratorSettings) -> str:
     """Digest under which a reply is stored: of generator settings, question and seed."""
     turns: Any = question if isinstance(question, str) else [[turn.role, turn.content] for turn in question]
+    # `identity` leaves out address and key: replies are found again after those are mended
     return digest_of({"generator": settings.identity(), "question": turns, "seed": request.seed})
 
 
@@ -63,3 +84,9 @@ def length_of(question: GeneratorInput) -> int:
     """Estimated number of tokens of a question."""
     turns = [question] if isinstance(question, str) else [turn.content for turn in question]
     return sum(map(estimated_tokens, turns))
+
+
+def quoted(text: str, most: int = 200) -> str:
+    """Beginning of a text on one line; unprintable characters (control characters, lone surrogates) are replaced."""
+    line = "".join(mark if mark.isprintable() else "\ufffd" for mark in " ".join(text[: 20 * most].split()))
+    return line if len(line) <= most else f"{line[: most - 1]}…"

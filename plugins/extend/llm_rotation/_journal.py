@@ -65,6 +65,7 @@ class Journal:
     def __enter__(self) -> Journal:
         if self._path:
             with self._writing():
+                # O_APPEND: the system finds the end for each write, so nothing is written over
                 self._handle = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
                 self._read(self._path.read_bytes())
         return self
@@ -87,6 +88,7 @@ class Journal:
         """
         with self._guard:
             if asked not in self._replies:
+                # on the disk before anything is judged by it
                 if reply.fault not in ASKED_AGAIN:
                     self._append(json.dumps({"asked": asked, **asdict(reply)}).encode() + b"\n")
                 self._replies[asked] = reply
@@ -97,6 +99,7 @@ class Journal:
         for line in content.splitlines():
             try:
                 entry = json.loads(line)
+                # earlier versions wrote no fault, or those that are asked again
                 if entry.get("fault", "") not in ASKED_AGAIN:
                     self._replies.setdefault(entry.pop("asked"), Reply(**entry))
             except (ValueError, TypeError, KeyError, AttributeError):
@@ -109,7 +112,7 @@ class Journal:
             return
         with self._writing():
             written = os.write(self._handle, line)
-            if written < len(line):
+            if written < len(line):  # a full disk takes part of a line
                 raise OSError(f"{written} of {len(line)} bytes were written")
             os.fsync(self._handle)
 

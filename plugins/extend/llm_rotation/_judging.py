@@ -80,6 +80,7 @@ class Judge:
         prompt, favourable, unfavourable = bare = _bare_all(pair)
         if favourable == unfavourable or prompt in (favourable, unfavourable):
             return "equal_pair"
+        # any text of an example: an old completion to a new prompt is no new pair
         shown = {_bare(text) for seed in request.examples for text in seed.texts}
         return "copied" if shown & set(bare) or self._seeds.seen(pair) else None
 

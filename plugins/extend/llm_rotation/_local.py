@@ -73,6 +73,7 @@ class LocalModel:
             tokenizer,
             texts,
             SamplingSettings(settings.max_new_tokens, settings.temperature, settings.top_p, stop),
+            # samples depend on seed and prompt index: an index per question gives each its own stream
             seed=0,
             prompt_indices=list(seeds),
             max_prompt_tokens=LONGEST,
@@ -85,7 +86,7 @@ class LocalModel:
 
     def close(self) -> None:
         """Release the model."""
-        self.__dict__.pop("_loaded", None)
+        self.__dict__.pop("_loaded", None)  # where cached_property keeps it
 
     def _text(self, question: GeneratorInput) -> str:
         if isinstance(question, str):

@@ -27,6 +27,7 @@ class RequestPace:
     def wait(self) -> None:
         """Wait until a request may begin."""
         self.sleep(self._reserve())
+        # another worker may have prolonged the pause meanwhile
         while (left := self._paused_until - time.monotonic()) > 0:
             self.sleep(left)
 
@@ -58,6 +59,7 @@ class RequestPace:
 
 def backoff(attempt: int) -> float:
     """Seconds to wait after failed attempt number `attempt` (from 0): doubled each time, with jitter."""
+    # unseeded: workers that failed together try apart; 2.0 ** 1024 is an OverflowError
     return random.uniform(0.5, 1) * min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(attempt, 30))
 
 
@@ -66,6 +68,7 @@ def retry_after(value: str | None) -> float | None:
     if value is None:
         return None
     try:
+        # `float` alone would take `inf` and `nan`
         return max(0.0, float(value)) if value.strip().isdigit() else _until(value)
     except (ValueError, TypeError, OverflowError):
         return None

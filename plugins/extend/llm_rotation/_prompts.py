@@ -50,5 +50,6 @@ def _as_json(seed: SeedPair) -> str:
 
 
 def _as_lines(seed: SeedPair) -> str:
+    # on one line: replies are read up to an empty line, and models keep to the form of the examples
     lines = (f"{label}: {' '.join(text.split())}" for label, text in zip(LABELS, seed.texts, strict=True))
     return "\n".join([f"About: {seed.about.word}", *lines])

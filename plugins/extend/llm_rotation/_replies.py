@@ -75,6 +75,7 @@ def refuses(text: str) -> bool:
 
 def _all_objects(answer: str) -> list[Mapping[str, Any]]:
     """JSON objects with at least one of our keys; a trailing comma before a closing bracket is allowed."""
+    # as written first: a text may hold such a comma itself
     for text in dict.fromkeys((answer, _LAST_COMMA.sub(r"\1", answer))):
         if own := [entry for entry in _objects(text) if any(_KEYS.get(key.strip().lower()) for key in entry)]:
             return own
@@ -83,6 +84,7 @@ def _all_objects(answer: str) -> list[Mapping[str, Any]]:
 
 def _objects(reply: str) -> Iterator[Mapping[str, Any]]:
     """All JSON objects in a text, except objects with a duplicate key."""
+    # not strict: models write line breaks within texts
     decoder, place = json.JSONDecoder(strict=False, object_pairs_hook=_unrepeated), reply.find("{")
     while place >= 0:
         end = place + 1
@@ -127,7 +129,9 @@ def _pair(entries: Mapping[str, Any]) -> ReplyTexts | None:
 
 def _plain(text: str) -> str:
     """Text on one line, without surrounding stars, quotes and brackets; empty if a quote is not closed."""
+    # Markdown around a text, and the end of an object after a labelled line
     text = " ".join(_CONTROLS.sub(" ", text).split()).strip("*_ ").rstrip("},` ")
+    # an odd number: the reply was cut within the quotation
     if text.startswith(('"', "“")) and (text.count('"') + text.count("“") + text.count("”")) % 2:
         return ""
     if len(text) > 1 and _QUOTES.get(text[0]) == text[-1] and text[0] not in text[1:-1]:

@@ -41,7 +41,7 @@ class RequestTally:
     @property
     def rate(self) -> float:
         """Estimated acceptance rate of replies; starts at 1."""
-        return (self.accepted + 1) / (self.decided + 1)
+        return (self.accepted + 1) / (self.decided + 1)  # never 0, so a domain without rows still has requests
 
 
 def shares(rows: int, domains: Mapping[str, SeedDomain], how: Literal["even", "seeds"]) -> dict[str, int]:
@@ -90,6 +90,7 @@ class Planner:
         }
         taken = dict.fromkeys(lacking, 0)
         while len(requests) < ROUND and lacking:
+            # fewest in this round, then fewest in all
             name = min(lacking, key=lambda domain: (taken[domain], self.tallies[domain].made, domain))
             requests.append(self._request(name, generators[name]))
             lacking[name] -= self.tallies[name].rate

@@ -31,7 +31,7 @@ def write_results(rotation: Rotation, licence_of: Mapping[str, str], out: Path) 
 def metrics_of(rotation: Rotation) -> Metrics:
     """Numbers of rows, requests, tokens and dropped replies, in total and by generator, domain and reason."""
     counts = _counts(rotation)
-    rows, requests = sum(_accepted(rotation.decided)), len(rotation.decided)
+    rows, requests = _accepted(rotation.decided), len(rotation.decided)
     metrics: Metrics = {
         "rows": rows,
         "rows_wanted": sum(tally.wanted for tally in rotation.planner.tallies.values()),
@@ -55,19 +55,20 @@ def summary(rotation: Rotation) -> str:
     counts = _counts(rotation)
     dropped = ", ".join(f"{reason} {count}" for reason, count in counts["dropped"].items()) or "nothing"
     lost = [decision for decision in rotation.decided if decision.verdict.reason not in (None, "surplus")]
+    # `ended` may quote a reply already
     example = f" ({example_of(lost)})" if lost and '"' not in rotation.ended else ""
     tallies = rotation.planner.tallies
     wanted = sum(tally.wanted for tally in tallies.values())
     reached = ", ".join(f"{name} {tally.accepted} of {tally.wanted}" for name, tally in tallies.items())
     return (
-        f"{sum(_accepted(rotation.decided))} of {wanted} rows in {len(rotation.decided)} requests and "
+        f"{_accepted(rotation.decided)} of {wanted} rows in {len(rotation.decided)} requests and "
         f"{rotation.tokens} tokens: {rotation.ended or 'all there'}. Of each domain: {reached}. "
         f"Dropped: {dropped}{example}"
     )
 
 
-def _accepted(decided: Sequence[DecidedRequest]) -> list[bool]:
-    return [decision.verdict.reason is None for decision in decided]
+def _accepted(decided: Sequence[DecidedRequest]) -> int:
+    return sum(decision.verdict.reason is None for decision in decided)
 
 
 def _counts(rotation: Rotation) -> dict[str, Any]:
@@ -79,7 +80,7 @@ def _counts(rotation: Rotation) -> dict[str, Any]:
         "generators": {
             label: {
                 "requests": len(own),
-                "accepted": sum(_accepted(own)),
+                "accepted": _accepted(own),
                 "dropped": dict(sorted(reasons_of(own).items())),
                 "left": member.left,
                 "left_out": member.left_out,
@@ -105,6 +106,7 @@ def _rows(rotation: Rotation, licence_of: Mapping[str, str]) -> Iterator[dict[st
                 "source": SOURCE,
                 "source_id": shown[0],
                 "made_by": f"llm:{rotation.members[request.generator].settings.model_name}",
+                # an SPDX expression: the row may derive from all pairs shown
                 "licence": " AND ".join(sorted({licence_of[id_] for id_ in shown})),
                 "generator": request.generator,
                 "request": request.number,

@@ -16,11 +16,16 @@ from typing import Literal
 
 from pipeline_core.errors import StageFailed
 from plugins.extend.llm_rotation._answers import FAILED, PreparedRequest, answers
-from plugins.extend.llm_rotation._generators import digest_of_question, length_of, question_of, whole_reply
+from plugins.extend.llm_rotation._generators import (
+    RotationMember,
+    digest_of_question,
+    length_of,
+    question_of,
+    quoted,
+    whole_reply,
+)
 from plugins.extend.llm_rotation._journal import Journal, Reply
 from plugins.extend.llm_rotation._judging import Judge, ReplyVerdict
-from plugins.extend.llm_rotation._members import RotationMember
-from plugins.extend.llm_rotation._quoting import quoted
 from plugins.extend.llm_rotation._requests import ROUND, PairRequest, Planner
 
 log = logging.getLogger(__name__)
@@ -120,6 +125,7 @@ class Rotation:
             self.ended = self.spent or self._why_none_is_left()
             return []
         asked = [self._asked(request) for request in self.planner.round(active)]
+        # nothing fits: the next call ends the rotation, with `spent` as its reason
         return self._within_budget(asked) or self._next_round()
 
     def _within_budget(self, asked: list[PreparedRequest]) -> list[PreparedRequest]:
@@ -129,6 +135,7 @@ class Rotation:
         """
         requests, tokens = self.attempts, self.tokens
         for place, prepared in enumerate(asked):
+            # unbounded replies are refused where `max_tokens` is set
             longest = self.members[prepared.request.generator].settings.longest_reply or 0
             requests, tokens = requests + 1, tokens + length_of(prepared.question) + longest
             for limit, used in (("max_requests", requests), ("max_tokens", tokens)):
@@ -156,7 +163,7 @@ class Rotation:
 
     def _verdict(self, request: PairRequest, reply: Reply, member: RotationMember) -> ReplyVerdict:
         tally = self.planner.tallies[request.domain]
-        if reply.fault == FAILED:
+        if reply.fault == FAILED:  # noted here, in the order of requests, not of arrival
             member.left = reply.text
         if reply.fault:
             return ReplyVerdict(reply.fault)
@@ -190,16 +197,13 @@ class Rotation:
 
         A reply with a pair that is dropped for its content counts as usable here.
         """
-        last: list[DecidedRequest] = []
-        for decision in reversed(self.decided):
-            if decision.verdict.pair or decision.verdict.reason == "surplus":
-                break
-            last.insert(0, decision)
-        without_text = list(takewhile(lambda decision: decision.reply.fault, reversed(last)))
         if self.ended or not self.planner.lacks_rows:
             return
+        latest_first = reversed(self.decided)
+        last = [*takewhile(lambda one: not one.verdict.pair and one.verdict.reason != "surplus", latest_first)]
+        without_text = [*takewhile(lambda one: one.reply.fault, last)]
         if len(last) == len(self.decided) >= self._enough:
-            self.ended = f"no pair could be read from any of {len(last)} replies ({told(last)})"
+            self.ended = f"no pair could be read from any of {len(last)} replies ({told(self.decided)})"
         elif len(without_text) >= self._enough:
             self.ended = f"the last {len(without_text)} replies had no text ({told(without_text)})"
 

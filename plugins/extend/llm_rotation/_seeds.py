@@ -9,18 +9,15 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from pipeline_core.augmentation.mentions import SLOTS
-from pipeline_core.augmentation.terms import Vocabulary
+from pipeline_core.augmentation.rows import NOT_KNOWN, UNKNOWN, provenance_of
+from pipeline_core.augmentation.terms import SLOTS, Vocabulary
 from pipeline_core.augmentation.terms import VocabularyDomain as Listed
 from pipeline_core.errors import BadInput
+from pipeline_core.plugin.context import Inputs
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from pipeline_core.plugin.context import Inputs
-
-UNKNOWN = "unknown"
-"""Licence of a pair without a licence; an empty value could be read as free of restrictions."""
 PEOPLE = SLOTS | {"word"}
 """Vocabulary slots of words for people; the words of the sandbox have only the slot `word`."""
 COLUMNS = ("id", "prompt", "chosen", "rejected", "domain", "group")
@@ -60,7 +57,8 @@ class SeedDomain:
         named = [
             PersonTerm(match.group(), self._spelled[match.group(1).lower()]) for match in self._names.finditer(text)
         ]
-        return [*named, *self._listed(text)]
+        listed = [PersonTerm(match.group(), terms[0].group) for match, terms in self.vocabulary.matches(text) if terms]
+        return [*named, *listed]
 
     @property
     def has_words(self) -> bool:
@@ -74,20 +72,14 @@ class SeedDomain:
 
     @cached_property
     def _spelled(self) -> Mapping[str, str]:
-        return {name.lower(): name for name in sorted(self.names)}
+        return {name.lower(): name for name in sorted(self.names)}  # a set has another order in every process
 
     @cached_property
     def _names(self) -> re.Pattern[str]:
         longest_first = sorted(self._spelled, key=lambda name: (-len(name), name))
+        # without names it matches nowhere; an empty alternative matches everywhere
         alternatives = "|".join(map(re.escape, longest_first)) or r"(?!)"
         return re.compile(rf"(?<![\w-])({alternatives})(?:e?s)?(?![\w-])", re.IGNORECASE)
-
-    def _listed(self, text: str) -> list[PersonTerm]:
-        if not self.vocabulary.terms:
-            return []
-        words = [(match.group(), self.vocabulary.terms.get(match.group().lower(), ())) for match in
-                 self.vocabulary.pattern.finditer(text)]  # fmt: skip
-        return [PersonTerm(word, term.group) for word, terms in words for term in terms[:1]]
 
 
 def domains_of(rows: Dataset, vocabulary: Vocabulary, wanted: Sequence[str] = ()) -> dict[str, SeedDomain]:
@@ -96,7 +88,7 @@ def domains_of(rows: Dataset, vocabulary: Vocabulary, wanted: Sequence[str] = ()
     Raises:
         BadInput: no pair has a domain, or a wanted domain has no pairs.
     """
-    table = [dict(zip(COLUMNS, row, strict=True)) for row in zip(*(rows[name] for name in COLUMNS), strict=True)]
+    table = rows.select_columns(list(COLUMNS)).to_list()
     by_domain: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in table:
         by_domain[row["domain"]].append(row)
@@ -134,8 +126,8 @@ def licences_of(inputs: Inputs) -> dict[str, str]:
     rows = inputs.preferences
     if "licence" in rows.column_names:
         return {id_: licence or UNKNOWN for id_, licence in zip(rows["id"], rows["licence"], strict=True)}
-    licence = inputs.catalog.entry(inputs.data_ref.entry).licence if inputs.data_ref else ""
-    return dict.fromkeys(rows["id"], licence or UNKNOWN)
+    own = provenance_of(inputs.catalog, inputs.data_ref) if inputs.data_ref else NOT_KNOWN
+    return dict.fromkeys(rows["id"], own["licence"])
 
 
 def _domain(name: str, rows: Sequence[Mapping[str, Any]], vocabulary: Vocabulary) -> SeedDomain:
@@ -165,6 +157,7 @@ def _about(domain: SeedDomain, row: Mapping[str, Any]) -> PersonTerm:
     terms = domain.find(_texts(row))
     own = [about for about in terms if about.group in row["group"]]
     if own:
+        # the name itself: the text may have its plural
         return PersonTerm(own[0].group, own[0].group) if own[0].group in domain.names else own[0]
     group = row["group"][0] if row["group"] else ""
     return terms[0] if terms else PersonTerm(group or domain.name.replace("_", " "), group)

@@ -127,7 +127,7 @@ class EndpointSettings(GeneratorSettings):
         """
         if self.key_env is None:
             return ""
-        key = os.environ.get(self.key_env, "").strip()
+        key = os.environ.get(self.key_env, "").strip()  # a key out of a file ends in a line break
         if not key:
             raise BadInput(f"generator {self.called}: the environment variable {self.key_env} (`key_env`) holds no key")
         if not key.isascii() or not key.isprintable():
@@ -139,6 +139,7 @@ class EndpointSettings(GeneratorSettings):
         """Largest number of tokens that a request can return, including `parameters`: token limit times texts."""
         body = {"max_tokens": self.max_new_tokens, **self.parameters}
         limits = [count for name in ("max_tokens", "max_completion_tokens") if (count := _whole(body.get(name)))]
+        # endpoints bill every one of several texts
         texts = max(_whole(body.get(name)) or 1 for name in ("n", "best_of"))
         return max(limits) * texts if limits else None
 
@@ -157,6 +158,7 @@ class EndpointSettings(GeneratorSettings):
     @property
     def _files(self) -> Path | None:
         path = user_path(self.model) if model_sources.is_local(self.model) else None
+        # None where the path is one of the server's machine
         return path if path and os.access(path, os.R_OK) else None
 
 
@@ -166,8 +168,6 @@ def _whole(value: JsonValue) -> int | None:
 
 class LocalSettings(GeneratorSettings):
     """Local model, from a folder, the hub or an installed package."""
-
-    execution_fields: ClassVar[frozenset[str]] = frozenset()
 
     kind: Literal["transformers"] = "transformers"
     """Kind of generator: a local model."""

@@ -27,8 +27,9 @@ def answer_of(reply: str) -> str | None:
     """Answer in a reply; None if its reasoning begins and does not end."""
     if (final := _final_channel(reply)) is None:
         return None
+    # an opening is not needed: the template may have written it at the end of the question
     answer = final[max((match.end() for match in _CLOSES.finditer(final)), default=0) :]
-    if _OPENS.search(answer):
+    if _OPENS.search(answer):  # it thinks again, and was cut
         return None
     if beginning := _BEGINNING.match(answer):
         answer = answer[beginning.end() :]

@@ -120,9 +120,10 @@ def run(config: LlmRotationConfig, inputs: Inputs, out: Path, context: StageCont
     from plugins.extend.llm_rotation._results import metrics_of, write_results
     from plugins.extend.llm_rotation._seeds import licences_of
 
-    if not context.is_main:
+    if not context.is_main:  # one process asks; others would pay for the same replies
         return {}
     began, stop = time.monotonic(), threading.Event()
+    # kept beside the checkpoints until the artifact is there
     with Journal(context.checkpoints.durable_file("replies.jsonl")) as journal:
         rotation = _rotation(config, inputs, context, journal, stop)
         rotation.run(stop)
@@ -132,6 +133,7 @@ def run(config: LlmRotationConfig, inputs: Inputs, out: Path, context: StageCont
     return metrics_of(rotation) | {
         "rows_in": float(len(inputs.preferences)),
         "rows_in/no_domain": float(sum(not domain for domain in inputs.preferences["domain"])),
+        # of this run alone: replies of earlier runs took no time in it
         "perf/requests_per_second": journal.added / seconds,
         "perf/tokens_per_second": journal.tokens_added / seconds,
     }
@@ -162,8 +164,8 @@ def _rotation(
     config: LlmRotationConfig, inputs: Inputs, context: StageContext, journal: Journal, stop: threading.Event
 ) -> Rotation:
     from pipeline_core.augmentation.terms import suited_vocabulary
+    from plugins.extend.llm_rotation._generators import RotationMember
     from plugins.extend.llm_rotation._judging import Judge, ReplyLimits
-    from plugins.extend.llm_rotation._members import RotationMember
     from plugins.extend.llm_rotation._requests import Planner, RequestTally, shares
     from plugins.extend.llm_rotation._rotation import Budget, Rotation
     from plugins.extend.llm_rotation._seeds import check_words, domains_of

@@ -6,7 +6,7 @@ Shape suffix: N rows of all parts, in order.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -51,18 +51,13 @@ class RemovedRows:
         """Fractions of contaminated, duplicate and near-duplicate rows among the selected rows (0 for kept rows)."""
         reason = np.concatenate([self.of(label)[rows] for label, rows in chosen.items()])
         contaminated, duplicate, near = (float((reason == number).mean()) for number in (1, 2, 3))
+        # equal rows count as near-duplicates too, as in `repeats_in`; compared with nothing is not the share 0
         return RepeatShares(duplicate, duplicate + near, contaminated if self.checked else None)
 
     def offered(self) -> OfferedRows:
         """Counts and shares over all rows before removal."""
         repeats = self.repeats({label: np.arange(len(self.of(label))) for label in self.labels})
-        return OfferedRows(
-            rows=len(self.reason_N),
-            duplicates=repeats.duplicates,
-            near_duplicates=repeats.near_duplicates,
-            contaminated=repeats.contaminated,
-            contamination=self.overlaps,
-        )
+        return OfferedRows(rows=len(self.reason_N), **vars(replace(repeats, contamination=self.overlaps)))
 
 
 def find_removals(parts: Mapping[str, Dataset], items: Sequence[EvaluationItems], similarity: float) -> RemovedRows:
@@ -75,7 +70,8 @@ def find_removals(parts: Mapping[str, Dataset], items: Sequence[EvaluationItems]
     found_N, overlaps = contaminated(parts, items, similarity)
     reason_N = np.where(found_N, 1, 0).astype(np.uint8)
     repeated_N = occurrence_of(digests_of(texts, len(texts))) > 0
-    reason_N[repeated_N & ~found_N] = 2
+    reason_N[repeated_N & ~found_N] = 2  # one reason for each row, so that the counts add up
+    # a removed row is no reason to drop a row that only resembles it
     alike_N = resembled(sketch(texts, len(texts), similarity), texts.__getitem__, np.flatnonzero(reason_N == 0))
     reason_N[alike_N != KEPT] = 3
     return RemovedRows(tuple(parts), texts.starts, reason_N, overlaps, checked=bool(items))

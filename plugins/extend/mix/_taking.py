@@ -69,27 +69,28 @@ def _too_few(label: str, wanted: int, left: int, removal: RemovedRows) -> str:
 def _sample(
     label: str, table: Dataset, left: NDArray[np.int64], wanted: int, stratify: Sequence[str], seed: int
 ) -> NDArray[np.int64]:
-    if wanted in (0, len(left)):
+    if wanted in (0, len(left)):  # nothing is drawn, so the part needs no column of `stratify`
         return left[:wanted]
     if missing := [column for column in stratify if column not in table.column_names]:
         hint = suggestion(missing[0], table.column_names)
         raise BadInput(f"stratify: part {label!r} has no column {missing[0]!r}. {hint}")
     strata = _strata(table, stratify)[left]
     # A seed per part makes the sample of a part independent of the other parts.
-    own_seed = zlib.crc32(f"{seed}/{label}".encode())
+    own_seed = zlib.crc32(f"{seed}/{label}".encode())  # `hash` of a text differs between processes
     return left[sample_rows(np.unique(strata, return_inverse=True)[1], wanted, None, own_seed)]
 
 
 def _strata(table: Dataset, stratify: Sequence[str]) -> NDArray[np.int64]:
     """Stratum number of every row; strata are numbered by name. Columns are read in pieces."""
-    numbers: dict[tuple[Any, ...], int] = {}
-    codes = [np.zeros(0, np.int64)]
-    for piece in table.select_columns(list(stratify)).with_format("arrow").iter(PIECE) if stratify else ():
-        keys = zip(*(map(_hashable, piece[column].to_pylist()) for column in stratify), strict=True)
-        codes.append(np.array([numbers.setdefault(key, len(numbers)) for key in keys]))
     if not stratify:
         return np.zeros(len(table), np.int64)
+    numbers: dict[tuple[Any, ...], int] = {}
+    codes = []
+    for piece in table.select_columns(list(stratify)).with_format("arrow").iter(PIECE):
+        keys = zip(*(map(_hashable, piece[column].to_pylist()) for column in stratify), strict=True)
+        codes.append(np.array([numbers.setdefault(key, len(numbers)) for key in keys]))
     columns = dict(zip(stratify, zip(*numbers, strict=True), strict=True))
+    # `numbers` follows the order of the rows, `strata_of` that of the names: the sample must not
     return strata_of(columns, len(numbers))[np.concatenate(codes)]
 
 

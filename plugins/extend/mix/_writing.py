@@ -12,8 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipeline_core.augmentation.provenance import NOT_KNOWN, Provenance, with_provenance
-from pipeline_core.augmentation.rows import SCHEMA, in_schema
+from pipeline_core.augmentation.rows import NOT_KNOWN, SCHEMA, Provenance, in_schema, with_provenance
 from pipeline_core.data.tables import ROW_GROUP, write_tables
 from pipeline_core.data.texts import digests_of, occurrence_of
 from pipeline_core.errors import BadInput
@@ -40,12 +39,13 @@ def write_mix(
     taken_before = ids_taken_before(taken)
 
     def tables() -> Iterator[pa.Table]:
-        yield schema.empty_table()
+        yield schema.empty_table()  # the first table decides the file's schema, also where no row is chosen
         for label, rows in taken.items():
-            for number, piece in enumerate(rows.with_format("arrow").iter(ROW_GROUP) if len(rows) else ()):
+            for number, piece in enumerate(rows.with_format("arrow").iter(ROW_GROUP)):
                 prefixed = taken_before[label][number * ROW_GROUP :][: piece.num_rows]
                 whole = _in_columns(piece, schema, label, provenance.get(label, NOT_KNOWN), number * ROW_GROUP)
-                yield whole.set_column(0, schema.field("id"), _prefixed(whole["id"], prefixed, label))
+                ids = pc.if_else(pa.array(prefixed), pc.binary_join_element_wise(label, whole["id"], "/"), whole["id"])
+                yield whole.set_column(0, schema.field("id"), ids)  # `id` is the first column of the row contract
 
     write_tables(tables(), path)
 
@@ -56,6 +56,7 @@ def _schema(parts: Mapping[str, Dataset]) -> pa.Schema:
     for label, rows in parts.items():
         further = [field for field in rows.features.arrow_schema if field.name not in SCHEMA.names]
         try:
+            # permissive: numbers widen, and a column that is null in one part takes another part's type
             schema = pa.unify_schemas([schema, pa.schema(further).remove_metadata()], promote_options="permissive")
         except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
             raise BadInput(f"part {label!r} has a column of another type than the parts before it: {error}") from None
@@ -78,13 +79,6 @@ def _made_id(label: str, row: int) -> str:
     return f"{label}/{row + 1}"
 
 
-def _prefixed(ids: pa.ChunkedArray, taken_before: NDArray[np.bool_], label: str) -> pa.ChunkedArray:
-    if not taken_before.any():
-        return ids
-    with_label = pc.binary_join_element_wise(label, ids, "/")
-    return pc.if_else(pa.array(taken_before), with_label, ids)
-
-
 def ids_taken_before(taken: Mapping[str, Dataset]) -> dict[str, NDArray[np.bool_]]:
     """Masks by part, True for rows whose id an earlier part has; ids are compared by 8-byte digests.
 
@@ -94,11 +88,13 @@ def ids_taken_before(taken: Mapping[str, Dataset]) -> dict[str, NDArray[np.bool_
     known = np.zeros(0, np.uint64)
     before: dict[str, NDArray[np.bool_]] = {}
     for label, rows in taken.items():
+        # ids are read again where they are needed; 8 bytes of each stay in memory
         digests = digests_of(((id_,) for id_ in _ids(label, rows)), len(rows))
         before[label] = np.isin(digests, known)
         final = digests.copy()
         names = (f"{label}/{id_}" for id_, clash in zip(_ids(label, rows), before[label], strict=True) if clash)
         final[before[label]] = digests_of(((name,) for name in names), int(before[label].sum()))
+        # a prefixed id is compared as well: `two/x` may be an id of its own
         if (wrong := (occurrence_of(final) > 0) | np.isin(final, known)).any():
             id_ = next(itertools.compress(_ids(label, rows), wrong))
             raise BadInput(f"part {label!r}: id {id_!r} cannot be told from another row's; ids tell rows apart")
@@ -111,5 +107,5 @@ def _ids(label: str, rows: Dataset) -> Iterator[str]:
         yield from (_made_id(label, row) for row in range(len(rows)))
         return
     table = rows.select_columns(["id"]).with_format("arrow")
-    for piece in table.iter(ROW_GROUP) if len(rows) else ():
+    for piece in table.iter(ROW_GROUP):
         yield from (str(id_) for id_ in piece["id"].to_pylist())

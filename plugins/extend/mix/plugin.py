@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from pipeline_core.augmentation.rows import provenance_of
 from pipeline_core.data.duplicates.shingles import LEAST
 from pipeline_core.data.refs import ComparedOnly, DataRef
 from pipeline_core.errors import BadInput
@@ -38,7 +39,7 @@ OWN = "data"
 class MixConfig(MergingConfig):
     """Combine the parts listed before it by target counts, without repeated rows and matches of evaluation items."""
 
-    row_kinds: ClassVar[tuple[str, ...]] = ()
+    row_kinds: ClassVar[tuple[str, ...]] = ()  # it reads `inputs.parts`, so the pipeline's own rows may be absent
 
     name: Literal["mix"] = "mix"
     take: dict[str, Annotated[int, Field(ge=0)]] = Field({})
@@ -90,7 +91,6 @@ class MixConfig(MergingConfig):
 
 def run(config: MixConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Write `rows.parquet`, `mix.json`, `contamination.json` and the quality report."""
-    from pipeline_core.augmentation.provenance import own_provenance
     from pipeline_core.quality.items import evaluation_items
     from plugins.extend.mix._removal import find_removals
     from plugins.extend.mix._taking import check_take, take_rows
@@ -99,18 +99,20 @@ def run(config: MixConfig, inputs: Inputs, out: Path, context: StageContext) -> 
     if not any(len(rows) for rows in inputs.parts.values()):
         raise BadInput("mix: there are no rows to combine")
     check_take(config.take, inputs.parts)
+    # a part with 0 removes no rows of later parts either
     parts = {label: rows for label, rows in inputs.parts.items() if config.take.get(label) != 0}
     if not parts:
         raise BadInput("mix: no row is left to write; `take` is 0 for every part")
     items = evaluation_items(inputs.catalog, config.against, config.similarity)
+    # before rows are counted, so that a part is short only of rows that differ
     removal = find_removals(parts, items, config.similarity)
     chosen, short = take_rows(parts, removal, config.take, config.stratify, context.seed, config.allow_fewer)
     if not sum(map(len, chosen.values())):
         raise BadInput("mix: no row is left to write; see `take` and `against`")
     metrics = _counts(parts, removal, chosen, short)
     if context.is_main:
-        own = own_provenance(inputs)
-        write_mix(parts, chosen, {OWN: own} if own else {}, out / "rows.parquet")
+        own = {OWN: provenance_of(inputs.catalog, inputs.data_ref)} if inputs.data_ref else {}
+        write_mix(parts, chosen, own, out / "rows.parquet")
         _write_json(metrics, out / "mix.json")
         contamination = {
             "similarity": config.similarity,
@@ -165,7 +167,7 @@ def _quality(
     }
     quality = whole.model_copy(update={"offered": removal.offered(), "parts": by_part})
     if context.is_main:
-        write_quality(quality, out)
+        write_quality(quality, out)  # before the gate: the report stays in the folder of a failed attempt
     check_gate(quality, settings.gate)
     return metrics_of(quality)
 

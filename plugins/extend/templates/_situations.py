@@ -54,6 +54,7 @@ def cells(situation: Situation, words: DomainWords, group: str) -> list[list[Pro
 
 def _parts(situation: Situation, prompt: str, words: DomainWords, group: str) -> tuple[Sequence[Any], ...]:
     named = {name.lower() for name in placeholders(prompt)}
+    # a prompt without the placeholder is the same text for every trait
     traits: Sequence[Trait | None] = words.traits_of(group, situation.scene) if "trait" in named else [None]
     return situation.values, words.groups[group], traits
 
@@ -72,6 +73,7 @@ def fill(template: str, situation: Situation, naming: GroupNoun, value: str, tra
         "trait": trait.said,
         situation.slot: value,
     }
+    # not `capitalize`, which lowers the rest of a text
     capitals = {name[0].upper() + name[1:]: text[0].upper() + text[1:] for name, text in values.items()}
     return template.format(**values, **capitals)
 

@@ -70,6 +70,7 @@ class GroupRows:
         """First `count` rows; a larger count gives these rows first, then more."""
         situations = shuffled(list(situations_of(self.domain)), self.rng)
         turns = [[(situation, cell) for cell in self._in_turn(situation)] for situation in situations]
+        # situations have unequal numbers of prompts, and none ends the turns of the others
         order = [pair for turn in zip_longest(*turns) for pair in turn if pair]
         return [self._row(*pair) for pair in order[:count]]
 
@@ -95,14 +96,11 @@ class GroupRows:
         }
 
     def _next_trait(self, scene: str) -> Trait:
-        if scene not in self.traits:
-            self.traits[scene] = rounds(self.words.traits_of(self.group, scene), self.rng)
-        return next(self.traits[scene])
+        return next(self.traits.setdefault(scene, rounds(self.words.traits_of(self.group, scene), self.rng)))
 
     def _next(self, texts: tuple[str, ...]) -> str:
-        if texts not in self.texts:
-            self.texts[texts] = rounds(texts, self.rng)
-        return next(self.texts[texts])
+        # `rounds` draws nothing before its first item, so those that `setdefault` drops leave `rng` alone
+        return next(self.texts.setdefault(texts, rounds(texts, self.rng)))
 
 
 @hookimpl

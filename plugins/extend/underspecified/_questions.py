@@ -80,6 +80,7 @@ def wordings(words: DomainWords, item: TraitComparison) -> list[QuestionWording]
     """All wordings of an item. If groups are named by nouns, the two nouns correspond ("man", "woman")."""
     texts = load_texts()
     namings = list(itertools.product(words.groups[item.target], words.groups[item.other]))
+    # adjectives may be unequal in number; only nouns are paired
     alike = list(zip(words.groups[item.target], words.groups[item.other], strict=False))
     called = alike if alike[0][0].is_noun else namings
     excluded = texts.excluded("contexts", item.target, item.other)
@@ -101,10 +102,12 @@ def questions(
     rng.shuffle(comparisons)
     rounds = -(-count // len(comparisons))
     per_variant = -(-rounds // len(VARIANTS))
+    # without repetition, and variants differ in their words: so all questions differ
     chosen = {item: [rng.sample(wordings(words, item), per_variant) for _ in VARIANTS] for item in comparisons}
     for number in range(count):
         place = number % len(comparisons)
         turn, variant = divmod(number // len(comparisons), len(VARIANTS))
+        # else all items begin with one variant, and a small count has one polarity
         variant = (variant + place) % len(VARIANTS)
         yield comparisons[place], ask(comparisons[place], chosen[comparisons[place]][variant][turn], *VARIANTS[variant])
 

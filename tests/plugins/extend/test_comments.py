@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from pydantic import ValidationError
 
-from pipeline_core.augmentation.mentions import groups_named
+from pipeline_core.augmentation.terms import groups_named
 from pipeline_core.conformance.kit import check_plugin
 from pipeline_core.data.catalog import Catalog
 from pipeline_core.data.refs import DataRef

@@ -8,10 +8,9 @@ from types import SimpleNamespace
 import pytest
 from pydantic import ValidationError
 
-from pipeline_core.augmentation.even_rows import even_rows
+from pipeline_core.augmentation.even_rows import even_rows, most_even
 from pipeline_core.augmentation.people import DOMAINS, load_people
 from pipeline_core.augmentation.rows import SCHEMA
-from pipeline_core.augmentation.shares import most_even
 from pipeline_core.augmentation.swaps import needs_an
 from pipeline_core.conformance.kit import check_plugin
 from pipeline_core.data.duplicates.seen import NearDuplicates
