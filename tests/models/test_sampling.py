@@ -191,6 +191,9 @@ def test_top_k_and_banned_tokens_by_hand():
     without, _ = draw_tokens(logits, numbers, banned=torch.tensor([0]))  # 0.1, 0.3, 0.2 of 0.6
     assert without.tolist() == [1, 2, 2, 3]
     assert draw_tokens(logits, numbers, temperature=0, banned=torch.tensor([0]))[0].tolist() == [2] * 4
+    # At a low temperature the banned token leads by 129 nats: exp(-129) is 0 in float32.
+    cold = {"temperature": 0.01, "banned": torch.tensor([0])}
+    assert draw_tokens(logits.where(logits < -1, logits + 1), numbers, **cold)[0].tolist() == [2] * 4
     narrow, _ = draw_tokens(logits, numbers, top_p=0.4, banned=torch.tensor([0]))  # 0.3 / 0.6 is enough
     assert narrow.tolist() == [2] * 4
 

@@ -42,7 +42,9 @@ def draw_tokens(
     total_B1 = weight_BV.sum(-1, keepdim=True, dtype=torch.float64)
     kept_BV = weight_BV
     if banned is not None:
-        kept_BV = kept_BV.index_fill(-1, banned, 0.0)
+        # Relative to the likeliest token that is left: a banned one may lead by so much that all others underflow.
+        kept_BV = scaled_BV.index_fill(-1, banned, -torch.inf)
+        kept_BV = (kept_BV - kept_BV.amax(-1, keepdim=True)).exp_()
     if top_k is not None and top_k < kept_BV.shape[-1]:
         kept_BV = kept_BV.where(kept_BV >= kept_BV.topk(top_k).values[:, -1:], 0.0)
     if top_p < 1:
