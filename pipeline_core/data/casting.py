@@ -69,7 +69,7 @@ def _cast(column: Any, field: pa.Field) -> tuple[Any, list[ValueFault]]:
         return _cast_one_by_one(column, field)
     try:
         cast = pc.cast(column, field.type)
-    except pa.ArrowInvalid:
+    except pa.ArrowInvalid:  # the cast is checked: a whole number beyond 2**53 is not cast to a double
         return _cast_one_by_one(column, field)
     default = DEFAULTS.get(field.name)
     return (pc.fill_null(cast, default) if default is not None else cast), []
@@ -81,6 +81,7 @@ def _is_read_alike(source: pa.DataType, field: pa.Field) -> bool:
     if pa.types.is_null(source) or source == target:
         return True
     if pa.types.is_string(target):
+        # Not doubles: Arrow writes 1.0 as `1`, but 1e20 as `1e+20` (D7).
         return is_text(source) or (field.name in NAMES and pa.types.is_integer(source))
     if pa.types.is_floating(target):
         return pa.types.is_integer(source) or pa.types.is_floating(source)
@@ -101,12 +102,13 @@ def _lists(column: Any, name: str) -> Any:
         return pa.array([[]] * len(column), STRINGS)
     if is_text(type_):
         texts = pc.cast(column, pa.string())
-        if pc.any(pc.match_substring_regex(texts, OPENING)).as_py():
+        if pc.any(pc.match_substring_regex(texts, OPENING)).as_py():  # CSV holds lists as text (D8)
             return None
         return pa.array([[value] if value else [] for value in texts.to_pylist()], STRINGS)
     if not (pa.types.is_list(type_) or pa.types.is_large_list(type_)) or not is_text(type_.value_type):
         return None
     items = pc.list_flatten(column)
+    # `convert` drops empty names of groups and refuses null ones; in options both have a check of their own.
     if name == "group" and (items.null_count or pc.any(pc.equal(items, "")).as_py()):
         return None
     lists = pc.cast(column, STRINGS)
@@ -177,6 +179,7 @@ def _keepable(column: Any, name: str) -> tuple[Any, list[ValueFault]]:
     from datasets import Features
 
     try:
+        # Asked here: `Dataset` itself fails on such a type, but after all rows are read.
         Features.from_arrow_schema(pa.schema([pa.field(name, column.type)]))
     except ValueError:
         told = f"holds {shortened(str(column.type))}, which cannot be kept; leave it out of `keep`"
@@ -192,7 +195,7 @@ def _keepable(column: Any, name: str) -> tuple[Any, list[ValueFault]]:
 def _kind(value: Any) -> str:
     if value is None:
         return ""
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if isinstance(value, int | float) and not isinstance(value, bool):  # True is an int in Python
         return "number"
     return {str: "text", bool: "truth value", list: "list", dict: "mapping"}.get(type(value), type(value).__name__)
 
@@ -202,7 +205,7 @@ def plain_values(column: Any) -> list[Any]:
     try:
         return list(column.to_pylist())
     except (ValueError, OverflowError, pa.ArrowException):
-        return [_value(scalar) for scalar in column]
+        return [_value(scalar) for scalar in column]  # a single such value makes `to_pylist` fail
 
 
 def _value(scalar: Any) -> Any:
@@ -227,7 +230,7 @@ def as_names(column: Any) -> tuple[pa.Array, list[int]]:
 
     These rows hold another kind of value, or a number that `name_of` refuses; their text is null.
     """
-    if is_text(column.type) or pa.types.is_integer(column.type):
+    if is_text(column.type) or pa.types.is_integer(column.type):  # others pass through `name_of`: 1.0 is `1` (D4)
         texts = pc.cast(column, pa.string())
         return (texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts), []
     names, odd = _each(plain_values(column), _as_name)

@@ -62,6 +62,7 @@ class Catalog:
             UnknownName: no such entry or split; BadInput: a file is missing or a row is faulty (entry, file, row,
             column, reason).
         """
+        # Imported in the methods: it loads pyarrow and all formats, slow for commands that only name data.
         from pipeline_core.data.reading import load_rows
 
         return load_rows(ref, self.entry(ref.entry))
@@ -114,7 +115,7 @@ def _read_catalog(paths: tuple[str, ...]) -> Catalog:
         if not is_file:
             raise BadInput(f"EVENHAND_CATALOG lists {quoted(given, 200)}, which is no file")
         sources.append((str(path), read_yaml(path)))
-    entries = dict(_built_in())
+    entries = dict(_built_in())  # a copy, as the built-in catalog is cached
     origins = dict.fromkeys(entries, BUILT_IN)
     for origin, document in sources:
         read = read_entries(document, origin)

@@ -19,12 +19,14 @@ def csv_rows(path: Path, where: str) -> Iterator[list[str]]:
         BadInput: malformed CSV, several columns of one name, or a row with more or fewer values than the header; begins
             with `where` and names the row and its last line.
     """
+    # Not Arrow's reader: its thread reads ahead and, within a Python file as Python ends, aborts the process.
+    # `strict`: otherwise `"q"z` is read as `qz`, and an open quote takes the rest of the file.
     reader = csv.reader((line for _, line in any_lines(path, where)), strict=True)
     header: list[str] = []
     number = 0
     try:
         for row in reader:
-            if not header:
+            if not header:  # blank lines before the header are skipped too
                 header = _checked(row, where)
             elif row:
                 number += 1

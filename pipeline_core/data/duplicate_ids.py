@@ -28,7 +28,7 @@ def refuse_double_ids(name: str, entry: Files, split: str | None, table: pa.Tabl
     counts = pc.value_counts(ids)
     double = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")[0]
     places = []
-    for chunk, rows in read_pieces(name, entry, split, ReadingTally()):
+    for chunk, rows in read_pieces(name, entry, split, ReadingTally()):  # read again, as tables keep no lines
         matches = pc.indices_nonzero(pc.equal(rows["id"], double)).to_pylist()
         places += [chunk.place(row) for row in matches]
         if len(places) > 1:

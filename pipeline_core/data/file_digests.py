@@ -18,7 +18,7 @@ DIGEST = TypeAdapter(Annotated[str, Field(pattern="^[0-9a-f]{64}$")])
 
 def digest_of_unchanged(path: Path) -> str:
     """SHA-256 of a file, cached below `EVENHAND_HOME/cache` by path, size and modification time."""
-    status = path.stat()
+    status = path.stat()  # before reading: a file that changes meanwhile is digested anew next time
     identity = {"path": str(path.resolve()), "size": status.st_size, "changed": status.st_mtime_ns}
     memory = Places.from_environment().home / "cache" / "digests" / digest_of(identity)
     try:

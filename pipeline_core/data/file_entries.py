@@ -69,7 +69,7 @@ class Files(Selection, EntryBase):
             raise ValueError("give splits by `path` or `split_by`, not both")
         if self.split_by:
             check_default(self.default_split, self.split_by.shares)
-        elif self.splits or not self.split_column:
+        elif self.splits or not self.split_column:  # else only reading tells the column's values
             check_default(self.default_split, self.named_splits() or self.splits)
         return self
 
@@ -80,6 +80,7 @@ class Files(Selection, EntryBase):
             return value
         formats = installed_formats()
         context = {"expected": ", ".join(map(repr, formats.by_name)), "note": note_of(formats.broken)}
+        # Worded by `entry_faults` like pydantic's own.
         raise PydanticCustomError("literal_error", "no data format: {expected}. {note}", context)
 
     @field_validator("path")

@@ -43,14 +43,14 @@ def read_chunks(path: Path, format_: str, name: str, *, may_be_empty: bool = Fal
     try:
         refuse_other_kinds(path, format_, where)
         chunks = readers[format_](path, where, **options)
-        first = next(chunks, None)
+        first = next(chunks, None)  # readers are lazy: the file is opened here
         if first is not None:
             yield from chain([first], chunks)
         elif not may_be_empty:
             raise BadInput(f"{where} has no rows")
-    except DAMAGE as error:
+    except DAMAGE as error:  # before OSError, of which BadGzipFile is one
         raise BadInput(f"{where} is damaged or cut short in line {sound_lines(path) + 1}: {error}") from None
-    except UnicodeDecodeError:
+    except UnicodeDecodeError:  # from Arrow, for a name in Parquet's schema; `opened` decodes all other bytes
         raise BadInput(f"{where} cannot be read as {format_}: the name of a column is no UTF-8 text") from None
     except (pa.ArrowException, OSError) as error:
         raise BadInput(f"{where} cannot be read as {format_}: {shortened(str(error))}") from None
@@ -60,7 +60,7 @@ def _parquet_chunks(path: Path, where: str) -> Iterator[Chunk]:
     import pyarrow.parquet as pq
 
     start = 1
-    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+    with pq.ParquetFile(path, page_checksum_verification=True) as file:  # off by default in Arrow
         names = file.schema_arrow.names
         if twice := [column for column in names if names.count(column) > 1]:
             raise BadInput(f"{where}: several columns are called {quoted(twice[0], 200)}")
@@ -82,7 +82,7 @@ def _check_values(batch: pa.RecordBatch, where: str, start: int) -> None:
                 batch.slice(row, 1).validate(full=True)
             except pa.ArrowInvalid as error:
                 raise BadInput(f"{where}, row {start + row}: {shortened(str(error))}") from None
-        raise
+        raise  # no row is at fault by itself
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         if is_text(column.type) and pc.any(nulls := pc.match_substring(pc.cast(column, pa.string()), "\0")).as_py():
             row = start + pc.index(nulls, True).as_py()

@@ -36,6 +36,7 @@ def snapshot(name: str, entry: HubEntry) -> Path:
         return Path(path)
 
     try:
+        # The cache may hold other files alone.
         if all(matching_files(fetch(offline=True), pattern) for pattern in patterns):
             return fetch(offline=True)
     except LocalEntryNotFoundError:

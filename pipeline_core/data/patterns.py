@@ -23,9 +23,10 @@ def matching_files(root: Path, pattern: str) -> list[Path]:
     so that backup copies of editors and notebooks are not read; a part that itself begins with a dot does. `**` does
     not follow links to folders, which could lead back.
     """
-    if is_file(root / pattern):
+    if is_file(root / pattern):  # brackets may be part of a file's name (D3)
         return [root / pattern]
     start, parts = _split(pattern)
+    # A set: several `**` reach a file in several ways.
     return sorted({file for file in _expanded(root / start, parts) if is_file(file)})
 
 
@@ -59,7 +60,7 @@ def _expanded(folder: Path, parts: Sequence[str]) -> Iterator[Path]:
     first, *rest = parts
     if first == FOLDERS:
         for inner in _folders(folder):
-            yield from _expanded(inner, rest or ["*"])
+            yield from _expanded(inner, rest or ["*"])  # a last `**` stands for the files below
     elif not MAGIC.search(first):
         yield from _expanded(folder / first, rest)
     elif is_folder(folder):
@@ -88,7 +89,7 @@ def fits(file: str, pattern: str) -> bool:
     return file == pattern or _part_by_part(tuple(_split(file)[1]), tuple(_split(pattern)[1]))
 
 
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=1024)  # each `**` may end anywhere: with several, equal rests are tried many times
 def _part_by_part(names: tuple[str, ...], parts: tuple[str, ...]) -> bool:
     if not parts or not names:
         return not names and not parts

@@ -44,7 +44,7 @@ def load_rows(ref: DataRef, entry: CatalogEntry) -> Dataset:
         try:
             dataset = dataset_from(key, read_entry(ref.entry, entry, split, tally), check)
             break
-        except Wider as found:
+        except Wider as found:  # every reading widens the schema, so the loop ends
             schema = found.schema
     if not dataset.num_rows:
         raise _no_rows(ref, split, tally)
@@ -63,7 +63,7 @@ def known_rows(ref: DataRef, entry: CatalogEntry) -> int | None:
     try:
         at_hand = isinstance(entry, SandboxEntry) or _is_cached(ref, entry)
         return load_rows(ref, entry).num_rows if at_hand else None
-    except BadInput:
+    except BadInput:  # the caller only asks; loading reports the fault
         return None
 
 
@@ -91,6 +91,7 @@ def split_of(ref: DataRef, entry: CatalogEntry) -> str | None:
     """
     split = entry.default_split if ref.split is None else ref.split
     known = list(entry.splits) if isinstance(entry, SandboxEntry) else entry.named_splits()
+    # Only reading tells a column's values.
     if known is None and not isinstance(entry, SandboxEntry) and entry.split_name:
         return split
     if split is None:
@@ -161,7 +162,7 @@ def _sampled(ref: DataRef, dataset: Dataset) -> Dataset:
         return dataset
     if ref.rows is not None and ref.rows > dataset.num_rows:
         raise BadInput(f"{ref.entry}: a sample of {ref.rows} rows was asked for and there are {dataset.num_rows}")
-    columns = {column: dataset[column][:] for column in ref.stratify}
+    columns = {column: dataset[column][:] for column in ref.stratify}  # a column of datasets 5 is lazy
     strata = strata_of(columns, dataset.num_rows)
     return dataset.select(sample_rows(strata, ref.rows, ref.per_stratum, ref.seed))
 
@@ -199,7 +200,7 @@ def _whereabouts(name: str, entry: CatalogEntry) -> dict[str, Any]:
     if isinstance(entry, HubEntry):
         from pipeline_core.data.hub import known_commit
 
-        commit = known_commit(entry)
+        commit = known_commit(entry)  # not `commit_of`, which would pin the entry
         note = "" if entry.revision else "not pinned: the newest commit at first use is taken, recorded and kept"
         return {"splits": splits, "repo": entry.repo, "commit": commit, "pinned": bool(entry.revision), "note": note}
     try:

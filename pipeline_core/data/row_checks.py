@@ -60,7 +60,7 @@ def faults_of(
 def _range_check(scores: Any, least: float, largest: float) -> ValueCheck:
     beyond = pc.or_(pc.less(scores, least), pc.greater(scores, largest))
     reason = f"is not from {least:g} to {largest:g}, which is the entry's `score_range`"
-    return "score", "range", reason, pc.and_(pc.is_finite(scores), beyond)
+    return "score", "range", reason, pc.and_(pc.is_finite(scores), beyond)  # an infinite score has the fault `number`
 
 
 def _by_row(checks: Sequence[ValueCheck], limit: int | None = None) -> list[ValueFault]:
@@ -86,7 +86,7 @@ def check_people(rows: Dataset, people: KnownGroups, name: str) -> None:
 
 def _true_rows(mask: Any) -> Any:
     mask = mask.combine_chunks() if isinstance(mask, pa.ChunkedArray) else mask
-    return pc.indices_nonzero(pc.fill_null(mask, False))
+    return pc.indices_nonzero(pc.fill_null(mask, False))  # null for a missing value, which other checks judge
 
 
 def _checks(table: pa.Table, kind: RowKind) -> Iterator[ValueCheck]:

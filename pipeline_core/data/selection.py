@@ -50,6 +50,7 @@ class SplitBy(BaseModel):
         or less move only values next to a cut.
         """
         keys = sorted({key_of(value) for value in values}, key=lambda key: digest_of([self.seed, key]))
+        # Sums are rounded, not shares: the last cut is then the number of values, and every value has a split.
         cuts = np.rint(np.cumsum(list(self.shares.values())) * len(keys)).astype(int)
         names = list(self.shares)
         return {key: names[int(np.searchsorted(cuts, place, side="right"))] for place, key in enumerate(keys)}
@@ -154,7 +155,7 @@ def _names(name: str, chunk: Chunk, column: str, key: str) -> list[str | None]:
             kind = "an object" if isinstance(values[row], dict) else "a list"
             told = f"column {column!r} of `{key}` is {quoted(values[row], 60)}, {kind}; a text or a number is needed"
             raise BadInput(f"{name}: {chunk.place(row)}: {told}")
-        names[row] = str(values[row])
+        names[row] = str(values[row])  # such as a time, or a double of over 15 digits
     return names
 
 

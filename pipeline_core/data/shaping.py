@@ -74,7 +74,7 @@ def _first_unread(form: DataFormat, table: pa.Table) -> int | None:
     count = table.num_rows
     if not fits(0, 1) and not fits(count - 1, count):
         return None
-    fitting, others = 0, count
+    fitting, others = 0, count  # bisection: a beginning of the table is read until it holds the faulty row
     while others - fitting > 1:
         middle = (fitting + others) // 2
         fitting, others = (middle, others) if fits(0, middle) else (fitting, middle)
@@ -106,6 +106,7 @@ def _mapped(entry: Files, table: pa.Table) -> pa.Table:
         source = _source_of(wanted, table)
         if source:
             columns[target] = table[source]
+        # A column of the file that only has the target's name.
         elif target in columns and target not in ([wanted] if isinstance(wanted, str) else wanted):
             del columns[target]
     for target, value in entry.constants.items():

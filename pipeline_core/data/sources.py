@@ -69,6 +69,7 @@ def read_pieces(
     """Tables as in `read_entry`, each with its piece of a file; `keep` columns have any type."""
     tally.columns = set()
     side = read_side(name, entry, root_of(name, entry))
+    # A pass of its own: shares are of all distinct values.
     splits = drawn_splits(name, entry.split_by, _pieces(name, entry, split)) if entry.split_by else {}
     for piece in _pieces(name, entry, split):
         whole = with_splits(name, piece, entry.split_by, splits) if entry.split_by else piece
@@ -81,13 +82,14 @@ def read_pieces(
                 yield kept, table
     _refuse_absent_splits(name, entry, split, tally)
     _refuse_absent_columns(name, entry, tally)
-    if split is None or entry.named_splits() is None:
+    if split is None or entry.named_splits() is None:  # files of one split may lack a column of another's
         refuse_absent_kept(name, entry, tally)
 
 
 def _refuse_absent_columns(name: str, entry: Files, tally: ReadingTally) -> None:
     """Check, after all rows are read, that every single source column named in `columns` occurred."""
     for target, source in entry.columns.items():
+        # A list, even of one name, says that the column may be absent.
         if tally.columns and isinstance(source, str) and source not in tally.columns:
             advice = f"Where it may be absent, write [{source}]."
             told = f"no row has the column {quoted(source)}. {suggestion(source, tally.columns)} {advice}"
@@ -127,7 +129,7 @@ def _aligned(name: str, chunk: Chunk, table: pa.Table, tally: ReadingTally, stri
         where = f"{name}: {chunk.file}, {chunk.unit}s {chunk.numbers[0]} to {chunk.numbers[-1]}"
         told = f"column {new.name!r} holds {new.type} and in rows before {old.type}"
         raise BadInput(f"{where}: {told}; a kept column has one type") from None
-    if strict and tally.schema != known:
+    if strict and tally.schema != known:  # earlier pieces are in the cache's file, which has a single schema
         raise Wider(tally.schema)
     return fitting
 
@@ -200,9 +202,10 @@ def _checked(name: str, entry: Files, chunk: Chunk, tally: ReadingTally) -> tupl
     except BadInput as error:
         raise BadInput(f"{error} (in {chunk.file})") from None
     tally.whole.add(chunk.file)
-    unread = {(fault.row, fault.column) for fault in casting}
+    unread = {(fault.row, fault.column) for fault in casting}  # now null, so a check would find them missing too
     checked = faults_of(table, entry.rows, people=entry.known_people(), score_range=entry.score_range)
     faults = [*faults, *casting, *(fault for fault in checked if (fault.row, fault.column) not in unread)]
+    # Reversed: a row counts under its first fault.
     skipped = {fault.row: fault.code for fault in reversed(faults) if fault.code in entry.skip}
     tally.skipped.update(skipped.values())
     _note_faults(name, entry, chunk, [fault for fault in faults if fault.row not in skipped], tally)

@@ -52,13 +52,14 @@ def dataset_from(key: str, tables: Iterable[pa.Table], check: Callable[[pa.Table
         return Dataset(pa.table({}))
     pieces = _pieces(chain([first], iterator), first.schema)
     try:
-        _make_folder(path.parent)
-        with replace_file(path, synced=False) as partial:
+        _make_folder(path.parent)  # before `replace_file`, whose OSError would end the load
+        with replace_file(path, synced=False) as partial:  # `_write` syncs, so that a disk found full there is handled
             _write(partial, first.schema, pieces)
             with pa.memory_map(str(partial)) as written:
                 check(pa.ipc.open_stream(written).read_all())
     except _NotWritten as failure:
         warn_once(str(path.parent), f"{path} could not be written, the rows stay in memory: {failure.__cause__}")
+        # The empty slice has the schema; `pieces` goes on after the last piece taken.
         table = pa.concat_tables([first.slice(0, 0), *failure.pieces, *pieces])
         check(table)
         return Dataset(table)
@@ -84,7 +85,7 @@ def _write(path: Path, schema: pa.Schema, pieces: Iterable[pa.Table]) -> None:
         file = pa.OSFile(str(path), "wb")
         writer = pa.ipc.new_stream(file, schema)
     try:
-        for piece in pieces:
+        for piece in pieces:  # outside `_room`: an OSError of the source is no full disk
             with _room(path, piece):
                 writer.write_table(piece)
         with _room(path):

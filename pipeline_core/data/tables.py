@@ -35,6 +35,7 @@ def rows_as_table(rows: Iterable[Mapping[str, Any]], kind: RowKind, name: str) -
     except UnfitValue as fault:
         raise BadInput(f"{name}: {fault}") from None
     table, faults = conform(source, kind, name, partial(_numbered, name, source.num_rows), source.column_names)
+    # Values that cannot be read are null by now, and would be told as missing.
     faults = faults or faults_of(table, kind, limit=1)
     if faults:
         raise BadInput(f"{name}: row {faults[0].row + 1}: column {faults[0].column!r} {faults[0].reason}")
@@ -71,6 +72,7 @@ def _as_tables(rows: Any) -> Iterator[pa.Table]:
             return iter([rows.features.arrow_schema.empty_table()])
         return iter(rows.with_format("arrow").iter(ROW_GROUP))
     table = rows if isinstance(rows, pa.Table) else table_of(rows)
+    # At least one piece: a table without rows keeps its columns.
     return iter([table.slice(start, ROW_GROUP) for start in range(0, max(table.num_rows, 1), ROW_GROUP)])
 
 

@@ -16,6 +16,7 @@ import pyarrow as pa
 from pipeline_core.data.contract import DEFAULTS, STRINGS
 from pipeline_core.data.list_texts import listed
 
+# `float` itself takes `1_000` and digits of any script (D8).
 NUMBER = re.compile(r"\s*[-+]?((\d+\.?\d*|\.\d+)(e[-+]?\d+)?|nan|inf(inity)?)\s*", re.ASCII | re.IGNORECASE)
 WHOLE = re.compile(r"\s*[-+]?\d+\s*", re.ASCII)
 BOOLEANS = {"true": True, "1": True, "false": False, "0": False, "": False}
@@ -63,7 +64,7 @@ def name_of(value: Any) -> str:
     if isinstance(value, float):
         if not math.isfinite(value):
             raise ValueError
-        number = Decimal(float.__repr__(value)).normalize()
+        number = Decimal(float.__repr__(value)).normalize()  # a NumPy double prints as `np.float64(1.0)`
         if len(number.as_tuple().digits) > EXACT_DIGITS:
             raise ValueError
         return format(number + 0, "f")  # -0 is 0
@@ -113,12 +114,12 @@ def _number(value: Any) -> float:
         raise ValueError
     try:
         return float(value)
-    except OverflowError:
+    except OverflowError:  # a whole number beyond the largest double
         raise ValueError from None
 
 
 def _whole(value: Any) -> int:
-    if isinstance(value, str) and WHOLE.fullmatch(value):
+    if isinstance(value, str) and WHOLE.fullmatch(value):  # not by way of a double, which loses digits
         number = int(value)
     elif isinstance(value, int) and not isinstance(value, bool):
         number = value

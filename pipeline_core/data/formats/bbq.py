@@ -29,6 +29,7 @@ def questions(table: pa.Table) -> Rows:
     A polarity other than neg and nonneg has the fault `polarity`.
     """
     info = table["answer_info"].combine_chunks()
+    # `answer_info` holds a text and a tag for each option.
     tags = [pc.list_element(pc.struct_field(info, option), 1) for option in ("ans0", "ans1", "ans2")]
     metadata = table["additional_metadata"].combine_chunks()
     stereotyped = pc.struct_field(metadata, "stereotyped_groups")
@@ -73,7 +74,7 @@ def pairs(table: pa.Table) -> Rows:
             faults.append(
                 ValueFault(row, "target_loc", "missing", "names no biased answer beside the answer 'not known'")
             )
-            biased, unknown = 0, 1
+            biased, unknown = 0, 1  # different options, so that the row has no second fault
         made["prompt"].append(f"{item['context']} {item['question']}")
         made["chosen"].append(item["options"][unknown])
         made["rejected"].append(item["options"][biased])
@@ -96,7 +97,7 @@ def _lists(columns: list[Any]) -> pa.Array:
 
 def _index_of(wanted: str, tags: list[pa.Array]) -> pa.Array:
     index = pa.repeat(pa.scalar(-1, pa.int64()), len(tags[0]))
-    for place in reversed(range(len(tags))):
+    for place in reversed(range(len(tags))):  # the first option that fits is set last
         index = pc.if_else(pc.fill_null(pc.equal(tags[place], wanted), False), place, index)
     return index
 
