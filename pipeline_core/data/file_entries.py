@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import pyarrow as pa
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from pipeline_core.data.entry_base import EntryBase, EntryModel, check_default, check_known
@@ -25,16 +25,10 @@ READING = ("member", "levels", "starts")
 class Join(EntryModel):
     """Columns of a second file, joined by key columns of both files."""
 
-    path: str
+    path: Annotated[str, AfterValidator(check_pattern)]
     """CSV file, relative to the same root."""
     on: tuple[str, ...] = Field(min_length=1)
     """Key columns; a key that occurs twice in the second file is an error."""
-
-    @field_validator("path")
-    @classmethod
-    def _path_names_a_file(cls, value: str) -> str:
-        check_pattern(value)
-        return value
 
 
 class Files(Selection, EntryBase):

@@ -94,7 +94,7 @@ def _matches(name: str, root: Path, pattern: str) -> list[Path]:
 
 
 def _folder_advice(root: Path, file: str) -> str:
-    if not file or not is_folder(root / file):
+    if not is_folder(root / file):
         return ""
     inside = f"{shortened(file.rstrip('/')) or '/'}/*.jsonl".replace("//", "/")
     return f" ({shortened(file)!r} is a folder: name its files, as in {inside!r})"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline_core.data.chunks import CHUNK_ROWS, Chunk, chunk_of
-from pipeline_core.data.opened import text_lines, whole_text
+from pipeline_core.data.opened import text_lines
 from pipeline_core.data.strict_json import NotJson, parse_json, without_collections
 from pipeline_core.errors import BadInput, shortened
 
@@ -71,7 +71,7 @@ def json_chunks(
 
 def _whole(path: Path, where: str) -> Any:
     """Value of a JSON file; an empty file is an array without rows."""
-    text = whole_text(path, where)
+    text = "".join(line for _, line in text_lines(path, where))
     try:
         with without_collections():
             return parse_json(text) if text.strip(" \t\r\n") else []

@@ -116,11 +116,6 @@ def decoded(line: bytes, place: str) -> str:
         raise BadInput(f"{place}: not UTF-8 text ({byte})") from None
 
 
-def whole_text(path: Path, where: str) -> str:
-    """Whole file as a text; raises as `text_lines` does."""
-    return "".join(line for _, line in text_lines(path, where))
-
-
 def sound_lines(path: Path) -> int:
     """Number of whole lines before the damage; read without a larger buffer, which the damage would empty."""
     count = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
@@ -12,6 +13,8 @@ from pipeline_core.errors import quoted
 
 MAGIC = re.compile(r"[*?\[]")
 FOLDERS = "**"
+is_file, is_folder = os.path.isfile, os.path.isdir
+"""True for what exists; the methods of `Path` raise errors for names that are too long and folders without access."""
 MOST_PARTS = 100
 """Largest number of parts of a path: its folders and the file."""
 
@@ -28,22 +31,6 @@ def matching_files(root: Path, pattern: str) -> list[Path]:
     start, parts = _split(pattern)
     # A set: several `**` reach a file in several ways.
     return sorted({file for file in _expanded(root / start, parts) if is_file(file)})
-
-
-def is_file(path: Path) -> bool:
-    """True if the file exists; False if its name is too long for the system or access is denied."""
-    try:
-        return path.is_file()
-    except OSError:
-        return False
-
-
-def is_folder(path: Path) -> bool:
-    """True if the folder exists; False as in `is_file`."""
-    try:
-        return path.is_dir()
-    except OSError:
-        return False
 
 
 def _split(pattern: str) -> tuple[str, list[str]]:
@@ -100,8 +87,8 @@ def _part_by_part(names: tuple[str, ...], parts: tuple[str, ...]) -> bool:
     return _fits(names[0], first) and _part_by_part(names[1:], tuple(rest))
 
 
-def check_pattern(pattern: str) -> None:
-    """Refuse a path or pattern that cannot name a file below a folder.
+def check_pattern(pattern: str) -> str:
+    """Path or pattern unchanged; refused if it cannot name a file below a folder.
 
     Raises:
         ValueError: pydantic reports it at the field.
@@ -115,3 +102,4 @@ def check_pattern(pattern: str) -> None:
         raise ValueError(f"in {quoted(pattern)} `**` must stand alone between slashes, not as {quoted(odd)}")
     if long := next((part for part in parts if len(part.encode(errors="replace")) > 255), None):
         raise ValueError(f"{quoted(long)} is longer than the name of a file can be")
+    return pattern

@@ -133,15 +133,10 @@ def _by_key(objects: Sequence[Mapping[str, Any]]) -> Iterable[list[Any]]:
 
 
 def _kind(type_: type) -> type:
-    if issubclass(type_, bool):  # before Integral, of which it is a kind
+    if issubclass(type_, bool):  # first, as it is Integral too
         return bool
-    if issubclass(type_, numbers.Integral):
-        return int
-    if issubclass(type_, numbers.Real):
-        return float
-    if issubclass(type_, tuple):
-        return list
-    return next((kind for kind in (str, list, dict) if issubclass(type_, kind)), type_)
+    kinds: dict[type, type] = {numbers.Integral: int, numbers.Real: float, tuple: list}
+    return next((kinds.get(kind, kind) for kind in (*kinds, str, list, dict) if issubclass(type_, kind)), type_)
 
 
 def _is_deep(value: Any) -> bool:

@@ -19,14 +19,11 @@ def sample_rows(strata: Sequence[int] | np.ndarray, rows: int | None, per_stratu
     wanted = np.minimum(counts, per_stratum) if per_stratum else largest_remainder(counts, rows or len(numbers))
     order = np.argsort(numbers, kind="stable")  # stable: a rank stands for a place in the order of the data
     starts = np.concatenate([[0], np.cumsum(counts)])
-    chosen = [
-        order[starts[s] : starts[s + 1]][_ranking(int(counts[s]), seed, s)[: int(n)]] for s, n in enumerate(wanted)
-    ]
+    chosen = []
+    for stratum, count in enumerate(wanted):
+        ranking = np.random.default_rng([seed, stratum]).permutation(int(counts[stratum]))
+        chosen.append(order[starts[stratum] : starts[stratum + 1]][ranking[: int(count)]])
     return [int(row) for row in np.sort(np.concatenate(chosen))] if chosen else []
-
-
-def _ranking(count: int, seed: int, stratum: int) -> np.ndarray:
-    return np.random.default_rng([seed, stratum]).permutation(count)
 
 
 def largest_remainder(counts: Sequence[int] | np.ndarray, rows: int) -> np.ndarray:

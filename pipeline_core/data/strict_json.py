@@ -35,7 +35,7 @@ class NotJson(ValueError):
 
 
 class _RepeatedKey(ValueError):
-    pass
+    position: int | None = None
 
 
 def parse_json(text: str) -> Any:
@@ -91,12 +91,6 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_object)
 _SCAN: Callable[[str, int], tuple[Any, int]] = _DECODER.scan_once  # type: ignore[attr-defined]
 
 
-class _Found(Exception):
-    def __init__(self, position: int) -> None:
-        super().__init__()
-        self.position = position
-
-
 class _Locating(json.JSONDecoder):
     """Decoder that finds the object with a repeated key; slow, so used only for a text with this fault."""
 
@@ -108,15 +102,17 @@ class _Locating(json.JSONDecoder):
     def _parse_object(self, place: tuple[str, int], *arguments: Any) -> Any:
         try:
             return JSONObject(place, *arguments)
-        except _RepeatedKey:
-            raise _Found(place[1] - 1) from None  # `place` is behind the brace
+        except _RepeatedKey as error:
+            if error.position is None:  # of the object itself; those around it only pass the error on
+                error.position = place[1] - 1  # `place` is behind the brace
+            raise
 
 
 def _position_of_repeated_key(text: str) -> int | None:
     try:
         _Locating().decode(text)
-    except _Found as found:
-        return found.position
+    except _RepeatedKey as error:
+        return error.position
     except RecursionError:
         pass
     return None

@@ -33,7 +33,7 @@ def questions(table: pa.Table) -> Rows:
     tags = [pc.list_element(pc.struct_field(info, option), 1) for option in ("ans0", "ans1", "ans2")]
     metadata = table["additional_metadata"].combine_chunks()
     stereotyped = pc.struct_field(metadata, "stereotyped_groups")
-    target = pc.cast(pc.replace_with_mask(*_blank_as(table["target_loc"], "-1")), pa.int64())
+    target = pc.fill_null(pc.cast(table["target_loc"], pa.string()), "")
     condition = [CONDITION.get(value, value) for value in table["context_condition"].to_pylist()]
     columns = {
         "id": pc.binary_join_element_wise(table["category"], pc.cast(table["example_id"], pa.string()), "/"),
@@ -41,7 +41,7 @@ def questions(table: pa.Table) -> Rows:
         "question": table["question"],
         "options": _lists([table["ans0"], table["ans1"], table["ans2"]]),
         "label": table["label"],
-        "biased": target,
+        "biased": pc.cast(pc.if_else(pc.equal(target, ""), "-1", target), pa.int64()),
         "unknown": _index_of("unknown", tags),
         "condition": pa.array(condition),
         "polarity": table["question_polarity"],
@@ -83,11 +83,6 @@ def pairs(table: pa.Table) -> Rows:
         name: pa.array(values, pa.string()) for name, values in made.items()
     }
     return pa.table(columns), faults
-
-
-def _blank_as(column: pa.ChunkedArray, value: str) -> tuple[pa.Array, pa.Array, pa.Scalar]:
-    text = pc.fill_null(pc.cast(column, pa.string()), "").combine_chunks()
-    return text, pc.equal(text, ""), pa.scalar(value)
 
 
 def _lists(columns: list[Any]) -> pa.Array:

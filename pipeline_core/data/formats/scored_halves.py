@@ -59,8 +59,8 @@ def beginnings(table: pa.Table) -> Rows:
         elif not 0 <= value <= 1:
             faults.append(ValueFault(row, "prompt", "range", f"has the toxicity {value}, not one from 0 to 1"))
     sides = pc.if_else(pc.greater_equal(pc.fill_null(score, 0.0), TOXIC), "toxic", "nontoxic")
-    others = {name: table[name] for name in table.column_names if name not in NEEDS}
-    return pa.table(others | {"prompt": pc.struct_field(half, "text"), "prompt_score": score, "domain": sides}), faults
+    columns = {"prompt": pc.struct_field(half, "text"), "prompt_score": score, "domain": sides}
+    return _with(table, columns), faults
 
 
 def each_half(table: pa.Table) -> Rows:

@@ -147,8 +147,8 @@ def winobias(table: pa.Table) -> Rows:
         made["options"].append([" ".join(words[cut:]) or "." for words in (first, second)])
         made["group"].append([gender.lastgroup] if gender else [])
         made["occupations"].append(_occupations(pro))
-    columns = {"id": table["id"], "domain": table["form"], "context": made["context"]}
-    columns |= {"occupations": pa.array(made["occupations"], pa.string())}
+    occupations = pa.array(made["occupations"], pa.string())
+    columns = {"id": table["id"], "domain": table["form"], "context": made["context"], "occupations": occupations}
     lists = {name: pa.array(made[name], STRINGS) for name in ("options", "group")}
     return pa.table(columns | lists), faults
 
