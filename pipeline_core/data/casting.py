@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -28,11 +28,7 @@ def conform(
     Raises:
         BadInput: a required column is missing (lists the columns found), or an extra column's type cannot be kept.
     """
-    if missing := [column for column in REQUIRED[kind] if column not in table.column_names]:
-        raise BadInput(
-            f"{name}: missing column {', '.join(map(repr, missing))} of {kind} rows; "
-            f"columns found: {named_columns(table)}"
-        )
+    refuse_absent_columns(REQUIRED[kind], table, name, f"of {kind} rows")
     columns: dict[str, Any] = {}
     faults: list[ValueFault] = []
     for field in SCHEMAS[kind]:
@@ -51,14 +47,22 @@ def conform(
     return pa.table(columns), faults
 
 
+def refuse_absent_columns(needed: Iterable[str], table: pa.Table, where: str, whose: str) -> None:
+    """Check that a table has all `needed` columns; the message begins with `where`."""
+    if absent := [column for column in needed if column not in table.column_names]:
+        told = f"missing column {', '.join(map(repr, absent))} {whose}; columns found: {named_columns(table)}"
+        raise BadInput(f"{where}: {told}")
+
+
 def named_columns(table: pa.Table) -> str:
     """Column names of a table, for a message."""
     return shortened(", ".join(filter(None, table.column_names)), 1000) or "none"
 
 
 def _constant(value: Any, type_: pa.DataType, rows: int) -> Any:
-    scalar = pa.scalar(value, type_)
-    return pa.array([value] * rows, type_) if pa.types.is_nested(type_) else pa.repeat(scalar, rows)
+    if pa.types.is_nested(type_):  # `pa.repeat` fails for no rows of lists (pyarrow 25)
+        return pa.array([value] * rows, type_)
+    return pa.repeat(pa.scalar(value, type_), rows)
 
 
 def _cast(column: Any, field: pa.Field) -> tuple[Any, list[ValueFault]]:
@@ -184,12 +188,12 @@ def _keepable(column: Any, name: str) -> tuple[Any, list[ValueFault]]:
     except ValueError:
         told = f"holds {shortened(str(column.type))}, which cannot be kept; leave it out of `keep`"
         raise BadInput(f"column {quoted(name, 60)} {told}") from None
-    odd = [row for row, value in enumerate(plain_values(column)) if isinstance(value, _Odd)]
-    if not odd:
+    rows = [None if isinstance(value, _Odd) else row for row, value in enumerate(plain_values(column))]
+    if None not in rows:
         return column, []
-    kept = column.take(pa.array([None if row in set(odd) else row for row in range(len(column))], pa.int64()))
+    kept = column.take(pa.array(rows, pa.int64()))  # no row: a null
     reason = f"holds a value of the type {column.type} that no calendar has (years 1 to 9999), which cannot be kept"
-    return kept, [ValueFault(row, name, "type", reason) for row in odd]
+    return kept, [ValueFault(row, name, "type", reason) for row, taken in enumerate(rows) if taken is None]
 
 
 def _kind(value: Any) -> str:

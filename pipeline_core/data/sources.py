@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -48,6 +47,11 @@ class ReadingTally:
     made: set[str] = field(default_factory=set)
     whole: set[Path] = field(default_factory=set)
 
+    def told_left_out(self) -> str:
+        """Addition to a message: number and faults of rows left out; empty if none."""
+        count = sum(self.skipped.values())
+        return f"; {count} left out ({', '.join(sorted(self.skipped))})" if count else ""
+
 
 def read_entry(
     name: str, entry: Files, split: str | None, tally: ReadingTally, strict: bool = True
@@ -77,7 +81,9 @@ def read_pieces(
         if chunk.table.num_rows:
             kept, table = _checked(name, entry, joined(name, entry, chunk, side), tally)
             if tally.faults and strict:
-                raise BadInput("\n".join([*tally.faults, *_more(tally)]))
+                hidden = tally.found - len(tally.faults)
+                more = [f"... and {hidden} more in the same piece of the file"] if hidden > 0 else []
+                raise BadInput("\n".join([*tally.faults, *more]))
             if not tally.faults:
                 yield kept, table
     _refuse_absent_splits(name, entry, split, tally)
@@ -159,34 +165,22 @@ def _pieces(name: str, entry: Files, split: str | None) -> Iterator[Chunk]:
     refuse_absent(name, entry, seen)
 
 
-def _more(tally: ReadingTally) -> list[str]:
-    hidden = tally.found - len(tally.faults)
-    return [f"... and {hidden} more in the same piece of the file"] if hidden > 0 else []
-
-
 def _of_split(name: str, entry: Files, chunk: Chunk, split: str | None, tally: ReadingTally) -> Chunk:
     if entry.split_name is None:
         return chunk
     if entry.split_name not in chunk.table.column_names:
         present = named_columns(chunk.table)
         raise BadInput(f"{name}: {chunk.file}: missing split column {entry.split_name!r}; columns found: {present}")
-    values = _split_names(name, entry.split_name, chunk)
-    column = chunk.table.column_names.index(entry.split_name)
-    chunk = replace(chunk, table=chunk.table.set_column(column, entry.split_name, values))
+    values, odd = as_names(chunk.table[entry.split_name])
+    if odd:
+        told = f"column {entry.split_name!r} names no split: it is neither text nor number"
+        raise BadInput(f"{name}: {chunk.place(odd[0])}: {told}")
+    chunk = chunk.with_texts(entry.split_name, values)
     for met in values.drop_null().unique().to_pylist():
         tally.splits[met] += 0  # registers the split; its rows are counted without faulty ones
     if split is None:
         return chunk
     return chunk.take(pc.fill_null(pc.equal(values, split), False))
-
-
-def _split_names(name: str, column: str, chunk: Chunk) -> pa.Array:
-    values, odd = as_names(chunk.table[column])
-    if odd:
-        raise BadInput(
-            f"{name}: {chunk.place(odd[0])}: column {column!r} names no split: it is neither text nor number"
-        )
-    return values
 
 
 def _checked(name: str, entry: Files, chunk: Chunk, tally: ReadingTally) -> tuple[Chunk, pa.Table]:
@@ -196,7 +190,10 @@ def _checked(name: str, entry: Files, chunk: Chunk, tally: ReadingTally) -> tupl
     tally.made.update(made.column_names)
     if chunk.file in tally.whole:
         made = _with_required(made, entry)
-    ids = functools.partial(_ids, chunk)
+
+    def ids() -> pa.Array:  # of file and number, so that they do not depend on the split or sample
+        return pa.array([f"{chunk.stem}/{number}" for number in chunk.numbers])
+
     try:
         table, casting = conform(made, entry.rows, name, ids, entry.keep)
     except BadInput as error:
@@ -221,9 +218,9 @@ def _checked(name: str, entry: Files, chunk: Chunk, tally: ReadingTally) -> tupl
 
 def _with_required(table: pa.Table, entry: Files) -> pa.Table:
     """A later piece of a file, with absent required columns added as nulls: every row then lacks a value."""
-    absent = [column for column in REQUIRED[entry.rows] if column not in table.column_names]
-    for column in absent:
-        table = table.append_column(column, pa.nulls(table.num_rows))
+    for column in REQUIRED[entry.rows]:
+        if column not in table.column_names:
+            table = table.append_column(column, pa.nulls(table.num_rows))
     return table
 
 
@@ -234,8 +231,3 @@ def _note_faults(name: str, entry: Files, chunk: Chunk, faults: list[ValueFault]
         if len(tally.faults) < SHOWN_FAULTS:
             column = column_named(entry, chunk, fault.column)
             tally.faults.append(f"{name}: {chunk.place(fault.row)}: {column} {fault.reason}")
-
-
-def _ids(chunk: Chunk) -> pa.Array:
-    """Ids made for rows: file and number, so that they do not depend on the split or sample."""
-    return pa.array([f"{chunk.stem}/{number}" for number in chunk.numbers])
