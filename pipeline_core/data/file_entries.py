@@ -18,9 +18,6 @@ from pipeline_core.data.selection import Selection
 from pipeline_core.errors import quoted
 from pipeline_core.packages.announced import note_of
 
-READING = ("member", "levels", "starts")
-"""Settings of some kinds of entry, which control how a file is read."""
-
 
 class Join(EntryModel):
     """Columns of a second file, joined by key columns of both files."""
@@ -114,8 +111,8 @@ class Files(Selection, EntryBase):
         return self
 
     def options(self) -> dict[str, Any]:
-        """Settings for reading the files, besides their names."""
-        return {name: getattr(self, name) for name in READING if name in type(self).model_fields}
+        """Settings for reading the files, besides their names; each kind of entry has some of them."""
+        return {name: getattr(self, name) for name in ("member", "levels", "starts") if name in type(self).model_fields}
 
     def definition(self) -> dict[str, Any]:
         """Settings that determine the rows; `files` and `splits` do not: they only check that the data are complete."""

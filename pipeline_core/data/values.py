@@ -31,24 +31,16 @@ def convert(value: Any, field: pa.Field) -> Any:
     """`value` in the type of the column `field`; None becomes the default, for lists an empty list."""
     if value is None:
         return [] if field.type == STRINGS else DEFAULTS.get(field.name)
-    if field.type == STRINGS:
-        return _group(value) if field.name == "group" else _texts(value)
-    if pa.types.is_string(field.type) and field.name in NAMES:
-        return name_of(value)
-    return _READERS[str(field.type)](value)
+    if field.name == "group":
+        return _group(value)
+    return name_of(value) if field.name in NAMES else _READERS[str(field.type)][0](value)
 
 
 def wanted(field: pa.Field) -> str:
     """Description of the values a column takes."""
     if field.name in NAMES:
         return "text or a number with all its digits (write it as text)"
-    return {
-        "string": "text",
-        "double": "a number",
-        "int64": "a whole number",
-        "bool": "true or false",
-        str(STRINGS): "text or a list of texts",
-    }[str(field.type)]
+    return _READERS[str(field.type)][1]
 
 
 def name_of(value: Any) -> str:
@@ -133,9 +125,11 @@ def _whole(value: Any) -> int:
     return number
 
 
-_READERS: Mapping[str, Callable[[Any], Any]] = {
-    "string": _text,
-    "bool": _boolean,
-    "double": _number,
-    "int64": _whole,
+_READERS: Mapping[str, tuple[Callable[[Any], Any], str]] = {
+    "string": (_text, "text"),
+    "double": (_number, "a number"),
+    "int64": (_whole, "a whole number"),
+    "bool": (_boolean, "true or false"),
+    str(STRINGS): (_texts, "text or a list of texts"),
 }
+"""Converter of the values of each type, and their description."""
