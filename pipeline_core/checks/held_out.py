@@ -62,7 +62,7 @@ def _filled(where: str, entry: PluginConfig, config: PipelineConfig, catalog: Ca
 def _held_out(where: str, config: PipelineConfig, catalog: Catalog) -> DataRef:
     if config.data is None:
         raise BadInput(f"{where}: the run has no `data` to hold a part of out; name rows, e.g. `{{entry: mine}}`")
-    from pipeline_core.data.reading import known_splits, split_of
+    from pipeline_core.data.identity import known_splits, split_of
 
     name = config.data.entry
     entry = catalog.entry(name, "data")
@@ -115,7 +115,7 @@ def _splits_meet(ref: DataRef, other: DataRef, catalog: Catalog) -> bool:
         return False
     entry = catalog.entries[ref.entry]
     with suppress(BadInput):  # loading an unknown split raises an error
-        from pipeline_core.data.reading import split_of
+        from pipeline_core.data.identity import split_of
 
         return split_of(other, entry) in (None, split_of(ref, entry))
     return False
@@ -135,7 +135,7 @@ def _files(ref: DataRef, catalog: Catalog, *, whole: bool) -> set[str]:
     from pipeline_core.data.entries import HubEntry
     from pipeline_core.data.file_entries import Files
     from pipeline_core.data.file_search import files_of
-    from pipeline_core.data.reading import split_of
+    from pipeline_core.data.identity import split_of
 
     entry = catalog.entries.get(ref.entry)
     if not isinstance(entry, Files) or entry.split_name or (whole and entry.pick):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -28,11 +28,7 @@ def conform(
     Raises:
         BadInput: a required column is missing (lists the columns found), or an extra column's type cannot be kept.
     """
-    if missing := [column for column in REQUIRED[kind] if column not in table.column_names]:
-        raise BadInput(
-            f"{name}: missing column {', '.join(map(repr, missing))} of {kind} rows; "
-            f"columns found: {named_columns(table)}"
-        )
+    refuse_absent_columns(REQUIRED[kind], table, name, f"of {kind} rows")
     columns: dict[str, Any] = {}
     faults: list[ValueFault] = []
     for field in SCHEMAS[kind]:
@@ -51,14 +47,22 @@ def conform(
     return pa.table(columns), faults
 
 
+def refuse_absent_columns(needed: Iterable[str], table: pa.Table, where: str, whose: str) -> None:
+    """Check that a table has all `needed` columns; the message begins with `where`."""
+    if absent := [column for column in needed if column not in table.column_names]:
+        told = f"missing column {', '.join(map(repr, absent))} {whose}; columns found: {named_columns(table)}"
+        raise BadInput(f"{where}: {told}")
+
+
 def named_columns(table: pa.Table) -> str:
     """Column names of a table, for a message."""
     return shortened(", ".join(filter(None, table.column_names)), 1000) or "none"
 
 
 def _constant(value: Any, type_: pa.DataType, rows: int) -> Any:
-    scalar = pa.scalar(value, type_)
-    return pa.array([value] * rows, type_) if pa.types.is_nested(type_) else pa.repeat(scalar, rows)
+    if pa.types.is_nested(type_):  # `pa.repeat` fails for no rows of lists (pyarrow 25)
+        return pa.array([value] * rows, type_)
+    return pa.repeat(pa.scalar(value, type_), rows)
 
 
 def _cast(column: Any, field: pa.Field) -> tuple[Any, list[ValueFault]]:
@@ -69,7 +73,7 @@ def _cast(column: Any, field: pa.Field) -> tuple[Any, list[ValueFault]]:
         return _cast_one_by_one(column, field)
     try:
         cast = pc.cast(column, field.type)
-    except pa.ArrowInvalid:
+    except pa.ArrowInvalid:  # the cast is checked: a whole number beyond 2**53 is not cast to a double
         return _cast_one_by_one(column, field)
     default = DEFAULTS.get(field.name)
     return (pc.fill_null(cast, default) if default is not None else cast), []
@@ -81,6 +85,7 @@ def _is_read_alike(source: pa.DataType, field: pa.Field) -> bool:
     if pa.types.is_null(source) or source == target:
         return True
     if pa.types.is_string(target):
+        # Not doubles: Arrow writes 1.0 as `1`, but 1e20 as `1e+20` (D7).
         return is_text(source) or (field.name in NAMES and pa.types.is_integer(source))
     if pa.types.is_floating(target):
         return pa.types.is_integer(source) or pa.types.is_floating(source)
@@ -101,12 +106,13 @@ def _lists(column: Any, name: str) -> Any:
         return pa.array([[]] * len(column), STRINGS)
     if is_text(type_):
         texts = pc.cast(column, pa.string())
-        if pc.any(pc.match_substring_regex(texts, OPENING)).as_py():
+        if pc.any(pc.match_substring_regex(texts, OPENING)).as_py():  # CSV holds lists as text (D8)
             return None
         return pa.array([[value] if value else [] for value in texts.to_pylist()], STRINGS)
     if not (pa.types.is_list(type_) or pa.types.is_large_list(type_)) or not is_text(type_.value_type):
         return None
     items = pc.list_flatten(column)
+    # `convert` drops empty names of groups and refuses null ones; in options both have a check of their own.
     if name == "group" and (items.null_count or pc.any(pc.equal(items, "")).as_py()):
         return None
     lists = pc.cast(column, STRINGS)
@@ -177,22 +183,23 @@ def _keepable(column: Any, name: str) -> tuple[Any, list[ValueFault]]:
     from datasets import Features
 
     try:
+        # Asked here: `Dataset` itself fails on such a type, but after all rows are read.
         Features.from_arrow_schema(pa.schema([pa.field(name, column.type)]))
     except ValueError:
         told = f"holds {shortened(str(column.type))}, which cannot be kept; leave it out of `keep`"
         raise BadInput(f"column {quoted(name, 60)} {told}") from None
-    odd = [row for row, value in enumerate(plain_values(column)) if isinstance(value, _Odd)]
-    if not odd:
+    rows = [None if isinstance(value, _Odd) else row for row, value in enumerate(plain_values(column))]
+    if None not in rows:
         return column, []
-    kept = column.take(pa.array([None if row in set(odd) else row for row in range(len(column))], pa.int64()))
+    kept = column.take(pa.array(rows, pa.int64()))  # no row: a null
     reason = f"holds a value of the type {column.type} that no calendar has (years 1 to 9999), which cannot be kept"
-    return kept, [ValueFault(row, name, "type", reason) for row in odd]
+    return kept, [ValueFault(row, name, "type", reason) for row, taken in enumerate(rows) if taken is None]
 
 
 def _kind(value: Any) -> str:
     if value is None:
         return ""
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if isinstance(value, int | float) and not isinstance(value, bool):  # True is an int in Python
         return "number"
     return {str: "text", bool: "truth value", list: "list", dict: "mapping"}.get(type(value), type(value).__name__)
 
@@ -202,7 +209,7 @@ def plain_values(column: Any) -> list[Any]:
     try:
         return list(column.to_pylist())
     except (ValueError, OverflowError, pa.ArrowException):
-        return [_value(scalar) for scalar in column]
+        return [_value(scalar) for scalar in column]  # a single such value makes `to_pylist` fail
 
 
 def _value(scalar: Any) -> Any:
@@ -227,7 +234,7 @@ def as_names(column: Any) -> tuple[pa.Array, list[int]]:
 
     These rows hold another kind of value, or a number that `name_of` refuses; their text is null.
     """
-    if is_text(column.type) or pa.types.is_integer(column.type):
+    if is_text(column.type) or pa.types.is_integer(column.type):  # others pass through `name_of`: 1.0 is `1` (D4)
         texts = pc.cast(column, pa.string())
         return (texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts), []
     names, odd = _each(plain_values(column), _as_name)

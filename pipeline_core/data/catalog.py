@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from pipeline_core.data.patterns import is_file
 from pipeline_core.errors import BadInput, UnknownName, quoted
 from pipeline_core.files.atomic import user_path
 from pipeline_core.files.digests import digest_of
@@ -62,6 +63,7 @@ class Catalog:
             UnknownName: no such entry or split; BadInput: a file is missing or a row is faulty (entry, file, row,
             column, reason).
         """
+        # Imported in the methods: it loads pyarrow and all formats, slow for commands that only name data.
         from pipeline_core.data.reading import load_rows
 
         return load_rows(ref, self.entry(ref.entry))
@@ -80,7 +82,7 @@ class Catalog:
 
     def fingerprint(self, ref: DataRef) -> str:
         """Digest that identifies the rows without loading them: of file digests, hub commit, or generator version."""
-        from pipeline_core.data.reading import identity_of, sample_of
+        from pipeline_core.data.identity import identity_of, sample_of
 
         return digest_of({**identity_of(ref, self.entry(ref.entry)), **sample_of(ref)})
 
@@ -106,15 +108,12 @@ def _read_catalog(paths: tuple[str, ...]) -> Catalog:
     for given in paths:
         try:
             path = user_path(given)
-            is_file = path.is_file()
         except BadInput as error:
             raise BadInput(f"EVENHAND_CATALOG: {error}") from None
-        except OSError:  # no permission, or too long a path
-            is_file = False
-        if not is_file:
+        if not is_file(path):
             raise BadInput(f"EVENHAND_CATALOG lists {quoted(given, 200)}, which is no file")
         sources.append((str(path), read_yaml(path)))
-    entries = dict(_built_in())
+    entries = dict(_built_in())  # a copy, as the built-in catalog is cached
     origins = dict.fromkeys(entries, BUILT_IN)
     for origin, document in sources:
         read = read_entries(document, origin)

@@ -34,6 +34,11 @@ class Chunk:
         numbers = self.numbers[np.asarray(mask.to_numpy(zero_copy_only=False), dtype=bool)]
         return replace(self, table=self.table.filter(mask), numbers=numbers)
 
+    def with_texts(self, column: str, values: Any) -> Chunk:
+        """Piece with a column of texts, in the place of an earlier one of that name."""
+        columns = {name: self.table[name] for name in self.table.column_names}
+        return replace(self, table=pa.table(columns | {column: pa.array(values, pa.string())}))
+
     def place(self, row: int) -> str:
         """File and line or row number of a row of the table, for a message."""
         return f"{self.file}, {self.unit} {self.numbers[row]}"

@@ -40,6 +40,7 @@ def faults_of_entry(name: str, value: Any, error: ValidationError) -> list[str]:
         return [f"{name}: {_kind_fault(value)}"]
     by_place: dict[FaultLocation, list[Any]] = {}
     for problem in problems:
+        # `loc` begins with the kind, the union's tag.
         by_place.setdefault(_place(value, problem["loc"][1:]), []).append(problem)
     # Of a union, the branch that reads furthest into the value names the fault; others only report the value's type.
     places = [place for place in by_place if not any(other[: len(place)] == place != other for other in by_place)]
@@ -62,7 +63,7 @@ def _place(value: Any, loc: Sequence[str | int]) -> FaultLocation:
             value = value[step]
         elif isinstance(value, list | tuple) and isinstance(step, int):
             value = value[step] if step < len(value) else None
-        elif re.match(r"\w+\[|(str|int|float|bool)$", str(step)):
+        elif re.match(r"\w+\[|(str|int|float|bool)$", str(step)):  # a branch, such as `tuple[str, ...]`
             continue
         place.append(step)
     return tuple(place)
@@ -90,6 +91,7 @@ def _faults(name: str, value: Any, place: FaultLocation, problems: Sequence[Any]
         shown = "null" if actual is None else quoted(actual)
         told = f"is {shown}, not {_either([*map(repr, literals), *wanted])}"
         close = suggestion(actual, literals) if isinstance(actual, str) and len(literals) > 1 else ""
+        # Broken packages, one of which may hold the format.
         note = "".join(f". {problem['ctx']['note']}" for problem in problems if problem.get("ctx", {}).get("note"))
         yield f"{where}: {told}{f'. {close}' if close.startswith('Did') else ''}{note}"
     else:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import pyarrow as pa
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from pipeline_core.data.entry_base import EntryBase, EntryModel, check_default, check_known
@@ -18,23 +18,14 @@ from pipeline_core.data.selection import Selection
 from pipeline_core.errors import quoted
 from pipeline_core.packages.announced import note_of
 
-READING = ("member", "levels", "starts")
-"""Settings of some kinds of entry, which control how a file is read."""
-
 
 class Join(EntryModel):
     """Columns of a second file, joined by key columns of both files."""
 
-    path: str
+    path: Annotated[str, AfterValidator(check_pattern)]
     """CSV file, relative to the same root."""
     on: tuple[str, ...] = Field(min_length=1)
     """Key columns; a key that occurs twice in the second file is an error."""
-
-    @field_validator("path")
-    @classmethod
-    def _path_names_a_file(cls, value: str) -> str:
-        check_pattern(value)
-        return value
 
 
 class Files(Selection, EntryBase):
@@ -69,7 +60,7 @@ class Files(Selection, EntryBase):
             raise ValueError("give splits by `path` or `split_by`, not both")
         if self.split_by:
             check_default(self.default_split, self.split_by.shares)
-        elif self.splits or not self.split_column:
+        elif self.splits or not self.split_column:  # else only reading tells the column's values
             check_default(self.default_split, self.named_splits() or self.splits)
         return self
 
@@ -80,6 +71,7 @@ class Files(Selection, EntryBase):
             return value
         formats = installed_formats()
         context = {"expected": ", ".join(map(repr, formats.by_name)), "note": note_of(formats.broken)}
+        # Worded by `entry_faults` like pydantic's own.
         raise PydanticCustomError("literal_error", "no data format: {expected}. {note}", context)
 
     @field_validator("path")
@@ -119,8 +111,8 @@ class Files(Selection, EntryBase):
         return self
 
     def options(self) -> dict[str, Any]:
-        """Settings for reading the files, besides their names."""
-        return {name: getattr(self, name) for name in READING if name in type(self).model_fields}
+        """Settings for reading the files, besides their names; each kind of entry has some of them."""
+        return {name: getattr(self, name) for name in ("member", "levels", "starts") if name in type(self).model_fields}
 
     def definition(self) -> dict[str, Any]:
         """Settings that determine the rows; `files` and `splits` do not: they only check that the data are complete."""

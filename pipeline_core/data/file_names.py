@@ -34,7 +34,7 @@ def _told_apart(names: Mapping[Path, str], root: Path) -> dict[Path, str]:
 
 
 def _distinct(files: Sequence[Path], root: Path, short: Callable[[Path], str]) -> dict[Path, str]:
-    counts = Counter(short(file) for file in dict.fromkeys(files))
+    counts = Counter(short(file) for file in dict.fromkeys(files))  # a file listed twice does not collide with itself
     return {file: short(file) if counts[short(file)] == 1 else _path(file, files, root) for file in files}
 
 

@@ -46,7 +46,7 @@ def files_of(name: str, entry: Files, split: str | None) -> list[Path]:
     wanted = [entry.join.path] if entry.join else []
     for pattern in entry.patterns(split):
         matches = _matches(name, root, pattern)
-        wanted += entry.files_for(pattern) if matches else [pattern]
+        wanted += entry.files_for(pattern) if matches else [pattern]  # without any file, the pattern is told
         files += matches
     if absent := [file for file in wanted if not is_file(root / file)]:
         where = "the hub's repository" if isinstance(entry, HubEntry) else f"EVENHAND_DATA={root}"
@@ -61,7 +61,7 @@ def _each_once(files: list[Path], entry: Files) -> list[Path]:
     In the hub's cache, files of equal content are links to one file; they still count as different files.
     """
     own: dict[Path, Path] = {}
-    for file in sorted(files, key=Path.is_symlink):
+    for file in sorted(files, key=Path.is_symlink):  # stable: of several links the first listed stays
         own.setdefault(_target(file, entry), file)
     return [file for file in dict.fromkeys(files) if own[_target(file, entry)] == file]
 
@@ -78,7 +78,7 @@ def stems_of(name: str, entry: Files, split: str | None) -> Mapping[Path, str]:
     root, files = root_of(name, entry), files_of(name, entry, split)
     if split is None:
         return stems(files, root)
-    own = {_target(file, entry) for file in files}
+    own = {_target(file, entry) for file in files}  # a link from another split is no second file (D5)
     candidates = (file for pattern in entry.patterns(None) for file in _matches(name, root, pattern))
     return stems([*files, *(file for file in candidates if _target(file, entry) not in own)], root)
 
@@ -94,7 +94,7 @@ def _matches(name: str, root: Path, pattern: str) -> list[Path]:
 
 
 def _folder_advice(root: Path, file: str) -> str:
-    if not file or not is_folder(root / file):
+    if not is_folder(root / file):
         return ""
     inside = f"{shortened(file.rstrip('/')) or '/'}/*.jsonl".replace("//", "/")
     return f" ({shortened(file)!r} is a folder: name its files, as in {inside!r})"

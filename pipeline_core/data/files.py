@@ -5,6 +5,7 @@ A value does not depend on other rows: texts stay unchanged, whole numbers keep 
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain, islice
@@ -17,10 +18,11 @@ import pyarrow.compute as pc
 
 from pipeline_core.data.casting import is_text
 from pipeline_core.data.chunks import CHUNK_ROWS, Chunk, counted
-from pipeline_core.data.csv_rows import csv_rows
 from pipeline_core.data.json_chunks import json_chunks, jsonl_chunks
 from pipeline_core.data.opened import DAMAGE, any_lines, refuse_other_kinds, sound_lines
 from pipeline_core.errors import BadInput, quoted, shortened
+
+csv.field_size_limit(2**31 - 1)  # for the whole process; the default refuses texts over 131,072 characters
 
 
 def read_chunks(path: Path, format_: str, name: str, *, may_be_empty: bool = False, **options: Any) -> Iterator[Chunk]:
@@ -43,14 +45,14 @@ def read_chunks(path: Path, format_: str, name: str, *, may_be_empty: bool = Fal
     try:
         refuse_other_kinds(path, format_, where)
         chunks = readers[format_](path, where, **options)
-        first = next(chunks, None)
+        first = next(chunks, None)  # readers are lazy: the file is opened here
         if first is not None:
             yield from chain([first], chunks)
         elif not may_be_empty:
             raise BadInput(f"{where} has no rows")
-    except DAMAGE as error:
+    except DAMAGE as error:  # before OSError, of which BadGzipFile is one
         raise BadInput(f"{where} is damaged or cut short in line {sound_lines(path) + 1}: {error}") from None
-    except UnicodeDecodeError:
+    except UnicodeDecodeError:  # from Arrow, for a name in Parquet's schema; `opened` decodes all other bytes
         raise BadInput(f"{where} cannot be read as {format_}: the name of a column is no UTF-8 text") from None
     except (pa.ArrowException, OSError) as error:
         raise BadInput(f"{where} cannot be read as {format_}: {shortened(str(error))}") from None
@@ -60,16 +62,19 @@ def _parquet_chunks(path: Path, where: str) -> Iterator[Chunk]:
     import pyarrow.parquet as pq
 
     start = 1
-    with pq.ParquetFile(path, page_checksum_verification=True) as file:
-        names = file.schema_arrow.names
-        if twice := [column for column in names if names.count(column) > 1]:
-            raise BadInput(f"{where}: several columns are called {quoted(twice[0], 200)}")
+    with pq.ParquetFile(path, page_checksum_verification=True) as file:  # off by default in Arrow
+        _refuse_equal_names(file.schema_arrow.names, where)
         for batch in file.iter_batches(batch_size=CHUNK_ROWS):
             _check_values(batch, where, start)
             if batch.num_rows:
                 table = counted(pa.Table.from_batches([batch]), batch.num_rows)
                 yield Chunk(table, path, np.arange(start, start + batch.num_rows))
             start += batch.num_rows
+
+
+def _refuse_equal_names(columns: list[str], where: str) -> None:
+    if twice := [column for column in columns if columns.count(column) > 1]:
+        raise BadInput(f"{where}: several columns are called {quoted(twice[0], 200)}")
 
 
 def _check_values(batch: pa.RecordBatch, where: str, start: int) -> None:
@@ -82,7 +87,7 @@ def _check_values(batch: pa.RecordBatch, where: str, start: int) -> None:
                 batch.slice(row, 1).validate(full=True)
             except pa.ArrowInvalid as error:
                 raise BadInput(f"{where}, row {start + row}: {shortened(str(error))}") from None
-        raise
+        raise  # no row is at fault by itself
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         if is_text(column.type) and pc.any(nulls := pc.match_substring(pc.cast(column, pa.string()), "\0")).as_py():
             row = start + pc.index(nulls, True).as_py()
@@ -117,10 +122,38 @@ def _documents(path: Path, documents: list[tuple[int, str]]) -> Iterator[Chunk]:
 
 def _csv_chunks(path: Path, where: str) -> Iterator[Chunk]:
     """Rows with all columns as text; the row contract decides which are numbers."""
-    rows = csv_rows(path, where)
+    rows = _csv_rows(path, where)
     header = next(rows, [])
     start = 1
     while piece := list(islice(rows, CHUNK_ROWS)):
         columns = (pa.array(values, pa.string()) for values in zip(*piece, strict=True))
         yield Chunk(pa.table(dict(zip(header, columns, strict=True))), path, np.arange(start, start + len(piece)))
         start += len(piece)
+
+
+def _csv_rows(path: Path, where: str) -> Iterator[list[str]]:
+    """Yield the header, then every row; empty lines are skipped.
+
+    Raises:
+        BadInput: malformed CSV, several columns of one name, or a row with more or fewer values than the header; begins
+            with `where` and names the row and its last line.
+    """
+    # Not Arrow's reader: its thread reads ahead and, within a Python file as Python ends, aborts the process.
+    # `strict`: otherwise `"q"z` is read as `qz`, and an open quote takes the rest of the file.
+    reader = csv.reader((line for _, line in any_lines(path, where)), strict=True)
+    header: list[str] = []
+    number = 0
+    try:
+        for row in reader:
+            if not header:  # blank lines before the header are skipped too
+                header = row
+                _refuse_equal_names(header, where)
+            elif row:
+                number += 1
+                if len(row) != len(header):
+                    counts = f"holds {len(row)} values, and the header names {len(header)} columns"
+                    raise BadInput(f"{where}, row {number} (line {reader.line_num}): {counts}")
+            if row:
+                yield row
+    except csv.Error as error:
+        raise BadInput(f"{where}, row {number + 1} (line {reader.line_num}): malformed CSV: {error}") from None

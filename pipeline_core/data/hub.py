@@ -36,8 +36,9 @@ def snapshot(name: str, entry: HubEntry) -> Path:
         return Path(path)
 
     try:
-        if all(matching_files(fetch(offline=True), pattern) for pattern in patterns):
-            return fetch(offline=True)
+        folder = fetch(offline=True)
+        if all(matching_files(folder, pattern) for pattern in patterns):  # the cache may hold other files alone
+            return folder
     except LocalEntryNotFoundError:
         pass
     try:

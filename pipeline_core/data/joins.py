@@ -45,6 +45,7 @@ def read_side(name: str, entry: Files, root: Path) -> JoinedFile | None:
 
 
 def _keys(table: pa.Table, join: Join) -> pa.Array:
+    # No printable text: keys (`a`, `b/c`) and (`a/b`, `c`) differ.
     return pc.binary_join_element_wise(*(as_names(table[column])[0] for column in join.on), "\x1f")
 
 

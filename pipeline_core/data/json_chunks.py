@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline_core.data.chunks import CHUNK_ROWS, Chunk, chunk_of
-from pipeline_core.data.opened import text_lines, whole_text
+from pipeline_core.data.opened import text_lines
 from pipeline_core.data.strict_json import NotJson, parse_json, without_collections
 from pipeline_core.errors import BadInput, shortened
 
@@ -26,11 +26,13 @@ def _jsonl_chunk(lines: Iterator[tuple[int, str]], path: Path, where: str) -> Ch
     rows: list[dict[str, Any]] = []
     numbers: list[int] = []
     size = 0
+    # Not around a generator's loop: collection would stay off while the consumer works.
     with without_collections():
         for number, line in lines:
             if not line.strip(" \t\r\n"):
                 continue
             row = _parsed(line, where, number)
+            # The text of the place is formatted for faulty rows alone.
             rows.append(row if type(row) is dict else _object(row, f"{where}, line {number}"))
             numbers.append(number)
             size += len(line)
@@ -69,7 +71,7 @@ def json_chunks(
 
 def _whole(path: Path, where: str) -> Any:
     """Value of a JSON file; an empty file is an array without rows."""
-    text = whole_text(path, where)
+    text = "".join(line for _, line in text_lines(path, where))
     try:
         with without_collections():
             return parse_json(text) if text.strip(" \t\r\n") else []
@@ -77,7 +79,7 @@ def _whole(path: Path, where: str) -> Any:
         if fault.position is None:
             raise BadInput(f"{where}: {fault}") from None
         line = text.count("\n", 0, fault.position) + 1
-        column = fault.position - text.rfind("\n", 0, fault.position)
+        column = fault.position - text.rfind("\n", 0, fault.position)  # -1 in the first line: columns begin at 1
         raise BadInput(f"{where}, line {line}: {fault} (column {column})") from None
 
 

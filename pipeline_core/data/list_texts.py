@@ -37,11 +37,11 @@ def listed(text: str) -> list[str] | None:
     if items is None and fits:
         try:
             items = list(ast.literal_eval(f"[{fits[1]}]"))
-        except SyntaxError:
+        except SyntaxError:  # an escape that Python does not know, such as `'\x'`
             raise ValueError("no Python list") from None
     if items is None and _BEGINS.match(text):
         raise ValueError("no list of texts")
-    if lone_surrogate(items or ""):
+    if lone_surrogate(items or ""):  # escapes within the list are resolved only here (M14)
         raise ValueError("half of a character")
     return items
 

@@ -32,6 +32,7 @@ UTF_32 = (b"\xff\xfe\0\0", b"\0\0\xfe\xff")
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 TAR, TAR_AT = b"ustar", 257
 """Mark in the header of a tar archive, and its offset in bytes."""
+# `BZh9` may be text: the mark of a block must follow, or that of the end.
 BZIP2 = re.compile(rb"BZh[1-9](1AY&SY|\x17rE8P\x90)")
 LONE_CR = re.compile(r"(?<=\r)(?=[^\n])")
 DAMAGE = (EOFError, gzip.BadGzipFile, zlib.error)
@@ -57,11 +58,11 @@ def refuse_other_kinds(path: Path, format_: str, where: str) -> None:
             kind = "compressed by gzip; Parquet has its own compression" if start.startswith(GZIP) else "no Parquet"
             raise BadInput(f"{where} is {kind} (it begins with {start[:4]!r} instead of {PARQUET!r})")
         return
-    with suppress(*DAMAGE), open_bytes(path) as file:
+    with suppress(*DAMAGE), open_bytes(path) as file:  # the reader reports damage, with its line
         start = file.read(TAR_AT + len(TAR))
-    if start.startswith(PARQUET + b"\x15"):
+    if start.startswith(PARQUET + b"\x15"):  # `PAR1` may begin a text; a page header in Thrift begins with 0x15
         raise BadInput(f"{where} is Parquet, and is to be read as {format_}")
-    if start.startswith((*UTF_32, *UTF_16)):
+    if start.startswith((*UTF_32, *UTF_16)):  # the mark of UTF-32 LE begins with that of UTF-16 LE
         raise BadInput(f"{where} is UTF-{32 if start.startswith(UTF_32) else 16} text; save it as UTF-8")
     kinds = ["a tar archive"] if start[TAR_AT:] == TAR else []
     kinds += ["compressed by bzip2"] if BZIP2.match(start) else []
@@ -87,7 +88,7 @@ def text_lines(path: Path, where: str) -> Iterator[tuple[int, str]]:
             try:
                 text = sound.decode("utf-8")
             except UnicodeDecodeError:
-                text = "\0"
+                text = "\0"  # refused below, with the byte at fault
             yield number, decoded(sound, f"{where}, line {number}") if "\0" in text else text
 
 
@@ -95,7 +96,7 @@ def any_lines(path: Path, where: str) -> Iterator[tuple[int, str]]:
     """Numbered lines as in `text_lines`, ended by LF, CR LF, or CR alone."""
     number = 0
     for _, whole in text_lines(path, where):
-        for line in LONE_CR.split(whole) if "\r" in whole else (whole,):
+        for line in LONE_CR.split(whole) if "\r" in whole else (whole,):  # the csv module refuses a CR within a line
             number += 1
             yield number, line
 
@@ -113,11 +114,6 @@ def decoded(line: bytes, place: str) -> str:
     except UnicodeDecodeError as error:
         byte = f"byte 0x{line[error.start]:02x} at {error.start}"
         raise BadInput(f"{place}: not UTF-8 text ({byte})") from None
-
-
-def whole_text(path: Path, where: str) -> str:
-    """Whole file as a text; raises as `text_lines` does."""
-    return "".join(line for _, line in text_lines(path, where))
 
 
 def sound_lines(path: Path) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
@@ -12,6 +13,8 @@ from pipeline_core.errors import quoted
 
 MAGIC = re.compile(r"[*?\[]")
 FOLDERS = "**"
+is_file, is_folder = os.path.isfile, os.path.isdir
+"""True for what exists; the methods of `Path` raise errors for names that are too long and folders without access."""
 MOST_PARTS = 100
 """Largest number of parts of a path: its folders and the file."""
 
@@ -23,26 +26,11 @@ def matching_files(root: Path, pattern: str) -> list[Path]:
     so that backup copies of editors and notebooks are not read; a part that itself begins with a dot does. `**` does
     not follow links to folders, which could lead back.
     """
-    if is_file(root / pattern):
+    if is_file(root / pattern):  # brackets may be part of a file's name (D3)
         return [root / pattern]
     start, parts = _split(pattern)
+    # A set: several `**` reach a file in several ways.
     return sorted({file for file in _expanded(root / start, parts) if is_file(file)})
-
-
-def is_file(path: Path) -> bool:
-    """True if the file exists; False if its name is too long for the system or access is denied."""
-    try:
-        return path.is_file()
-    except OSError:
-        return False
-
-
-def is_folder(path: Path) -> bool:
-    """True if the folder exists; False as in `is_file`."""
-    try:
-        return path.is_dir()
-    except OSError:
-        return False
 
 
 def _split(pattern: str) -> tuple[str, list[str]]:
@@ -59,7 +47,7 @@ def _expanded(folder: Path, parts: Sequence[str]) -> Iterator[Path]:
     first, *rest = parts
     if first == FOLDERS:
         for inner in _folders(folder):
-            yield from _expanded(inner, rest or ["*"])
+            yield from _expanded(inner, rest or ["*"])  # a last `**` stands for the files below
     elif not MAGIC.search(first):
         yield from _expanded(folder / first, rest)
     elif is_folder(folder):
@@ -88,7 +76,7 @@ def fits(file: str, pattern: str) -> bool:
     return file == pattern or _part_by_part(tuple(_split(file)[1]), tuple(_split(pattern)[1]))
 
 
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=1024)  # each `**` may end anywhere: with several, equal rests are tried many times
 def _part_by_part(names: tuple[str, ...], parts: tuple[str, ...]) -> bool:
     if not parts or not names:
         return not names and not parts
@@ -99,8 +87,8 @@ def _part_by_part(names: tuple[str, ...], parts: tuple[str, ...]) -> bool:
     return _fits(names[0], first) and _part_by_part(names[1:], tuple(rest))
 
 
-def check_pattern(pattern: str) -> None:
-    """Refuse a path or pattern that cannot name a file below a folder.
+def check_pattern(pattern: str) -> str:
+    """Path or pattern unchanged; refused if it cannot name a file below a folder.
 
     Raises:
         ValueError: pydantic reports it at the field.
@@ -114,3 +102,4 @@ def check_pattern(pattern: str) -> None:
         raise ValueError(f"in {quoted(pattern)} `**` must stand alone between slashes, not as {quoted(odd)}")
     if long := next((part for part in parts if len(part.encode(errors="replace")) > 255), None):
         raise ValueError(f"{quoted(long)} is longer than the name of a file can be")
+    return pattern

@@ -74,21 +74,21 @@ def table_of(rows: Iterable[Mapping[str, Any]]) -> pa.Table:
 
 def _values_of(rows: Sequence[Mapping[str, Any]], name: str) -> list[Any]:
     try:
-        return list(map(itemgetter(name), rows))
+        return list(map(itemgetter(name), rows))  # faster, and most rows have equal keys
     except KeyError:
         return [row.get(name) for row in rows]
 
 
 def _column(values: list[Any], name: str) -> Any:
     types = set(map(type, values))
-    if list in types and types <= {list, type(None)} and not any(values):
+    if list in types and types <= {list, type(None)} and not any(values):  # Arrow would make lists of nulls
         return pa.array(values, STRINGS)
     try:
         own_keys = dict in types and _has_own_keys(values)
         return pa.array(values) if not own_keys and _are_alike(values) else _mixed(values)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):  # OverflowError: a whole number of over 64 bits
         return _mixed(values)
-    except UnicodeEncodeError:
+    except UnicodeEncodeError:  # told only now, as it takes time to look into every text
         row = next(row for row, value in enumerate(values) if lone_surrogate(value))
         raise UnfitValue(row, name, _half(lone_surrogate(values[row]))) from None
     except RecursionError:
@@ -101,6 +101,7 @@ def _half(surrogate: str | None) -> str:
 
 
 def _mixed(values: list[Any]) -> Any:
+    # JSON keeps all digits, and tells 1, 1.0 and true apart.
     texts = [None if value is None else json.dumps(value, ensure_ascii=False) for value in values]
     return pa.ExtensionArray.from_storage(MixedType(), pa.array(texts, pa.string()))
 
@@ -132,15 +133,10 @@ def _by_key(objects: Sequence[Mapping[str, Any]]) -> Iterable[list[Any]]:
 
 
 def _kind(type_: type) -> type:
-    if issubclass(type_, bool):
+    if issubclass(type_, bool):  # first, as it is Integral too
         return bool
-    if issubclass(type_, numbers.Integral):
-        return int
-    if issubclass(type_, numbers.Real):
-        return float
-    if issubclass(type_, tuple):
-        return list
-    return next((kind for kind in (str, list, dict) if issubclass(type_, kind)), type_)
+    kinds: dict[type, type] = {numbers.Integral: int, numbers.Real: float, tuple: list}
+    return next((kinds.get(kind, kind) for kind in (*kinds, str, list, dict) if issubclass(type_, kind)), type_)
 
 
 def _is_deep(value: Any) -> bool:

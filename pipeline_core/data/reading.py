@@ -1,42 +1,40 @@
-"""Loads, identifies, checks and describes catalog entries."""
+"""Loads, checks and describes catalog entries."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
 from importlib import resources
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from pipeline_core.data.contract import CONTRACT_VERSION, READER_VERSION, SCHEMAS
-from pipeline_core.data.duplicate_ids import refuse_double_ids, told_left_out
+from pipeline_core.data.contract import READER_VERSION, SCHEMAS
 from pipeline_core.data.entries import CatalogEntry, HubEntry, SandboxEntry
-from pipeline_core.data.file_digests import digest_of_unchanged
 from pipeline_core.data.file_entries import Files
-from pipeline_core.data.file_names import identities, stems
-from pipeline_core.data.file_search import files_of, root_of, stems_of
-from pipeline_core.data.formats.known import format_identity
+from pipeline_core.data.file_search import files_of
+from pipeline_core.data.identity import identity_of, split_of
+from pipeline_core.data.refs import DataRef
 from pipeline_core.data.samples import sample_rows, strata_of
 from pipeline_core.data.sources import ReadingTally, Wider, read_entry, read_pieces
-from pipeline_core.data.table_cache import cache_folder, dataset_from
+from pipeline_core.data.table_cache import dataset_from, table_file
 from pipeline_core.data.tables import rows_as_table
-from pipeline_core.errors import BadInput, UnknownName
+from pipeline_core.errors import BadInput, UnknownName, quoted
 from pipeline_core.files.digests import digest_of
 from pipeline_core.sandbox import parts as sandbox
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from pipeline_core.data.refs import DataRef
-
 
 def load_rows(ref: DataRef, entry: CatalogEntry) -> Dataset:
     """Rows of a reference, after sampling."""
     split = split_of(ref, entry)
     if isinstance(entry, SandboxEntry):
-        return _sampled(ref, _generated(ref.entry, entry, split, ref.seed))
+        from datasets import Dataset
+
+        rows = sandbox.generate(entry.part, split, ref.seed)
+        return _sampled(ref, Dataset(rows_as_table(rows, entry.rows, ref.entry)))
     check = functools.partial(refuse_double_ids, ref.entry, entry, split)
     key, schema = _cache_key(ref, entry), None
     while True:
@@ -44,10 +42,12 @@ def load_rows(ref: DataRef, entry: CatalogEntry) -> Dataset:
         try:
             dataset = dataset_from(key, read_entry(ref.entry, entry, split, tally), check)
             break
-        except Wider as found:
+        except Wider as found:  # every reading widens the schema, so the loop ends
             schema = found.schema
     if not dataset.num_rows:
-        raise _no_rows(ref, split, tally)
+        if split is not None and tally.splits:
+            raise UnknownName("split", split, tally.splits, where=ref.entry)
+        raise BadInput(f"{ref.entry}: no rows{tally.told_left_out()}")
     return _sampled(ref, dataset)
 
 
@@ -61,97 +61,10 @@ def known_rows(ref: DataRef, entry: CatalogEntry) -> int | None:
     if ref.rows is not None:
         return ref.rows
     try:
-        at_hand = isinstance(entry, SandboxEntry) or _is_cached(ref, entry)
+        at_hand = isinstance(entry, SandboxEntry) or table_file(_cache_key(ref, entry)).exists()
         return load_rows(ref, entry).num_rows if at_hand else None
-    except BadInput:
+    except BadInput:  # the caller only asks; loading reports the fault
         return None
-
-
-def _is_cached(ref: DataRef, entry: CatalogEntry) -> bool:
-    return (cache_folder() / f"{_cache_key(ref, entry)}.arrow").exists()
-
-
-def _generated(name: str, entry: SandboxEntry, split: str | None, seed: int) -> Dataset:
-    from datasets import Dataset
-
-    return Dataset(rows_as_table(sandbox.generate(entry.part, split, seed), entry.rows, name))
-
-
-def _no_rows(ref: DataRef, split: str | None, tally: ReadingTally) -> BadInput:
-    if split is not None and tally.splits:
-        return UnknownName("split", split, tally.splits, where=ref.entry)
-    return BadInput(f"{ref.entry}: no rows{told_left_out(tally)}")
-
-
-def split_of(ref: DataRef, entry: CatalogEntry) -> str | None:
-    """Split of a reference, or the entry's default.
-
-    Raises:
-        UnknownName: the entry has no such split.
-    """
-    split = entry.default_split if ref.split is None else ref.split
-    known = list(entry.splits) if isinstance(entry, SandboxEntry) else entry.named_splits()
-    if known is None and not isinstance(entry, SandboxEntry) and entry.split_name:
-        return split
-    if split is None:
-        return known[0] if known and isinstance(entry, SandboxEntry) else None
-    if split not in (known or []):
-        raise UnknownName("split", split, known or [], where=ref.entry)
-    return split
-
-
-def known_splits(entry: CatalogEntry) -> list[str]:
-    """Splits of an entry that are known without reading its files."""
-    if isinstance(entry, SandboxEntry):
-        return list(entry.splits)
-    return [*(entry.named_splits() or (entry.split_by.shares if entry.split_by else entry.splits))]
-
-
-def identity_of(ref: DataRef, entry: CatalogEntry) -> dict[str, Any]:
-    """Identity of the rows before sampling, as JSON: everything that determines them."""
-    split = split_of(ref, entry)
-    identity = {"contract": CONTRACT_VERSION, "name": ref.entry, "entry": entry.definition(), "split": split}
-    if isinstance(entry, SandboxEntry):
-        return {**identity, "version": sandbox.VERSION, "words": _words(), "seed": ref.seed}
-    identity |= format_identity(entry.shape)
-    if isinstance(entry, HubEntry):
-        from pipeline_core.data.hub import commit_of
-
-        return {**identity, "commit": commit_of(ref.entry, entry)}
-    root = root_of(ref.entry, entry)
-    files = files_of(ref.entry, entry, split)
-    read = [*files, *(entry.data_format.beside(files) if entry.data_format.beside else ())]
-    if entry.join:
-        read.append(root / entry.join.path)
-    names = identities(read, root)
-    digests = {names[path]: digest_of_unchanged(path) for path in read}
-    return {**identity, "files": digests, **_stems(ref.entry, entry, split, files, names)}
-
-
-def _stems(
-    name: str, entry: Files, split: str | None, files: Sequence[Path], names: Mapping[Path, str]
-) -> dict[str, Any]:
-    """Id prefixes of files that depend on files of other splits; empty if there are none, so that identities stay."""
-    if split is None or entry.data_format.own_ids:
-        return {}
-    alone, actual = stems(files, root_of(name, entry)), stems_of(name, entry, split)
-    other = {names[file]: actual[file] for file in files if actual[file] != alone[file]}
-    return {"stems": other} if other else {}
-
-
-@functools.cache
-def _words() -> dict[str, str]:
-    """Digests of the sandbox's word files: edited words give other data, even without a new version."""
-    folder = resources.files("data_catalog") / "sandbox"
-    files = sorted(folder.iterdir(), key=lambda file: file.name)
-    return {file.name: digest_of(file.read_text(encoding="utf-8")) for file in files if file.name.endswith(".yaml")}
-
-
-def sample_of(ref: DataRef) -> dict[str, Any]:
-    """Settings that determine the sample; empty if all rows are taken."""
-    if ref.rows is None and ref.per_stratum is None:
-        return {}
-    return ref.model_dump(mode="json", include={"rows", "stratify", "per_stratum", "seed"})
 
 
 def _sampled(ref: DataRef, dataset: Dataset) -> Dataset:
@@ -161,9 +74,32 @@ def _sampled(ref: DataRef, dataset: Dataset) -> Dataset:
         return dataset
     if ref.rows is not None and ref.rows > dataset.num_rows:
         raise BadInput(f"{ref.entry}: a sample of {ref.rows} rows was asked for and there are {dataset.num_rows}")
-    columns = {column: dataset[column][:] for column in ref.stratify}
+    columns = {column: dataset[column][:] for column in ref.stratify}  # a column of datasets 5 is lazy
     strata = strata_of(columns, dataset.num_rows)
     return dataset.select(sample_rows(strata, ref.rows, ref.per_stratum, ref.seed))
+
+
+def refuse_double_ids(name: str, entry: Files, split: str | None, table: pa.Table) -> None:
+    """Check that every id occurs once in a split.
+
+    Raises:
+        BadInput: names a repeated id and the places of its first two rows.
+    """
+    ids = table["id"]
+    if pc.count_distinct(ids).as_py() == len(ids):
+        return
+    counts = pc.value_counts(ids)
+    double = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")[0]
+    places = []
+    for chunk, rows in read_pieces(name, entry, split, ReadingTally()):  # read again, as tables keep no lines
+        matches = pc.indices_nonzero(pc.equal(rows["id"], double)).to_pylist()
+        places += [chunk.place(row) for row in matches]
+        if len(places) > 1:
+            break
+    raise BadInput(
+        f"{name}: id {quoted(double.as_py(), 200)} occurs more than once ({' and '.join(places[:2])}); "
+        "ids tell rows apart"
+    )
 
 
 def left_out(ref: DataRef, entry: CatalogEntry) -> dict[str, int]:
@@ -199,7 +135,7 @@ def _whereabouts(name: str, entry: CatalogEntry) -> dict[str, Any]:
     if isinstance(entry, HubEntry):
         from pipeline_core.data.hub import known_commit
 
-        commit = known_commit(entry)
+        commit = known_commit(entry)  # not `commit_of`, which would pin the entry
         note = "" if entry.revision else "not pinned: the newest commit at first use is taken, recorded and kept"
         return {"splits": splits, "repo": entry.repo, "commit": commit, "pinned": bool(entry.revision), "note": note}
     try:
@@ -209,7 +145,7 @@ def _whereabouts(name: str, entry: CatalogEntry) -> dict[str, Any]:
     return {"splits": splits, "available": True, "pinned": True, "files": [str(path) for path in files], "note": ""}
 
 
-def _card(name: str, entry: Files | CatalogEntry) -> str:
+def _card(name: str, entry: CatalogEntry) -> str:
     card = resources.files("data_catalog") / "cards" / (entry.card or f"{name}.md")
     return card.read_text(encoding="utf-8") if card.is_file() else ""
 

@@ -25,7 +25,7 @@ class TakesRows:
     kinds: tuple[str, ...]
 
     def __init__(self, *kinds: RowKind) -> None:
-        object.__setattr__(self, "kinds", kinds)
+        object.__setattr__(self, "kinds", kinds)  # the class is frozen, and takes several arguments for one field
 
 
 class DataRef(BaseModel):

@@ -60,14 +60,14 @@ def faults_of(
 def _range_check(scores: Any, least: float, largest: float) -> ValueCheck:
     beyond = pc.or_(pc.less(scores, least), pc.greater(scores, largest))
     reason = f"is not from {least:g} to {largest:g}, which is the entry's `score_range`"
-    return "score", "range", reason, pc.and_(pc.is_finite(scores), beyond)
+    return "score", "range", reason, pc.and_(pc.is_finite(scores), beyond)  # an infinite score has the fault `number`
 
 
 def _by_row(checks: Sequence[ValueCheck], limit: int | None = None) -> list[ValueFault]:
     faults = [
         ValueFault(row, column, code, reason)
         for column, code, reason, mask in checks
-        for row in _true_rows(mask)[:limit].to_pylist()
+        for row in pc.indices_nonzero(pc.fill_null(mask, False))[:limit].to_pylist()  # null: other checks judge it
     ]
     return sorted(faults, key=lambda fault: (fault.row, fault.column))
 
@@ -84,21 +84,14 @@ def check_people(rows: Dataset, people: KnownGroups, name: str) -> None:
         raise BadInput(f"{name}: row {fault.row + 1} (id {id_!r}): column {fault.column!r} {fault.reason}")
 
 
-def _true_rows(mask: Any) -> Any:
-    mask = mask.combine_chunks() if isinstance(mask, pa.ChunkedArray) else mask
-    return pc.indices_nonzero(pc.fill_null(mask, False))
-
-
 def _checks(table: pa.Table, kind: RowKind) -> Iterator[ValueCheck]:
     for column in SCHEMAS[kind].names:
         if column in NOT_EMPTY & set(REQUIRED[kind]) or column == "id":
             yield column, "empty", "is empty", _is_blank(table[column])
         elif column in REQUIRED[kind]:
             yield column, "missing", "has no value", pc.is_null(table[column])
-    if "label" in table.column_names and kind == "preference":
-        yield "label", "number", "is not a finite number", pc.invert(pc.is_finite(table["label"]))
-    if kind == "scored":
-        yield "score", "number", "is not a finite number", pc.invert(pc.is_finite(table["score"]))
+    if number := {"preference": "label", "scored": "score"}.get(kind):
+        yield number, "number", "is not a finite number", pc.invert(pc.is_finite(table[number]))
     if kind == "preference":
         equal = pc.equal(table["chosen"], table["rejected"])
         yield "rejected", "equal_pair", "is the same as chosen", equal
@@ -129,15 +122,13 @@ def _group_checks(column: Any, in_domain: Any, domain: str, groups: Sequence[str
         f"names no group. Known in {domain!r}: {shortened(', '.join(groups), 1000)}",
         pc.and_(in_domain, none),
     )
-    column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     rows, names = pc.list_parent_indices(column), pc.list_flatten(column)
     inside = pc.take(in_domain, rows)
     for name in pc.unique(names.filter(inside)).to_pylist():
         if name not in groups:
-            faulty = pc.cast(rows.filter(pc.and_(inside, pc.equal(names, name))), pa.int64())
+            faulty = rows.filter(pc.and_(inside, pc.equal(names, name)))
             told = f"{quoted(name, 60)}, which is unknown in {domain!r}. {suggestion(str(name), groups)}"
-            reason = f"names the group {told}"
-            yield "group", "people", reason, pc.is_in(pa.array(range(len(column)), pa.int64()), value_set=faulty)
+            yield "group", "people", f"names the group {told}", _mask_of(faulty, len(column))
 
 
 def _option_checks(table: pa.Table, kind: RowKind) -> Iterator[ValueCheck]:
@@ -165,11 +156,14 @@ def _is_blank(column: Any) -> Any:
 
 def _holds_equal(column: Any) -> Any:
     """True for rows with two options that are equal apart from spaces around them."""
-    options = (column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column).to_pylist()
-    stripped = ([(option or "").strip() for option in row or ()] for row in options)
+    stripped = ([(option or "").strip() for option in row or ()] for row in column.to_pylist())
     return pa.array([len(set(row)) < len(row) for row in stripped], pa.bool_())
 
 
 def _holds_blank(column: Any) -> Any:
-    rows = pc.filter(pc.list_parent_indices(column), _is_blank(pc.list_flatten(column)))
-    return pc.is_in(pa.array(range(len(column)), pa.int64()), value_set=pc.cast(rows, pa.int64()).unique())
+    return _mask_of(pc.filter(pc.list_parent_indices(column), _is_blank(pc.list_flatten(column))), len(column))
+
+
+def _mask_of(rows: Any, count: int) -> Any:
+    """Mask (count,), true at `rows`."""
+    return pc.is_in(pa.array(range(count), pa.int64()), value_set=pc.cast(rows, pa.int64()))

@@ -17,16 +17,13 @@ def sample_rows(strata: Sequence[int] | np.ndarray, rows: int | None, per_stratu
     numbers = np.asarray(strata)
     counts = np.bincount(numbers) if len(numbers) else np.zeros(0, int)
     wanted = np.minimum(counts, per_stratum) if per_stratum else largest_remainder(counts, rows or len(numbers))
-    order = np.argsort(numbers, kind="stable")
+    order = np.argsort(numbers, kind="stable")  # stable: a rank stands for a place in the order of the data
     starts = np.concatenate([[0], np.cumsum(counts)])
-    chosen = [
-        order[starts[s] : starts[s + 1]][_ranking(int(counts[s]), seed, s)[: int(n)]] for s, n in enumerate(wanted)
-    ]
+    chosen = []
+    for stratum, count in enumerate(wanted):
+        ranking = np.random.default_rng([seed, stratum]).permutation(int(counts[stratum]))
+        chosen.append(order[starts[stratum] : starts[stratum + 1]][ranking[: int(count)]])
     return [int(row) for row in np.sort(np.concatenate(chosen))] if chosen else []
-
-
-def _ranking(count: int, seed: int, stratum: int) -> np.ndarray:
-    return np.random.default_rng([seed, stratum]).permutation(count)
 
 
 def largest_remainder(counts: Sequence[int] | np.ndarray, rows: int) -> np.ndarray:
@@ -36,7 +33,7 @@ def largest_remainder(counts: Sequence[int] | np.ndarray, rows: int) -> np.ndarr
     rows = min(rows, total)
     if total == 0:
         return sizes
-    seats = sizes * rows // total
+    seats = sizes * rows // total  # whole numbers: a quota in floats may fall below its whole number
     remainders = sizes * rows % total
     for stratum in np.argsort(-remainders, kind="stable")[: rows - int(seats.sum())]:
         seats[stratum] += 1

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from pipeline_core.data.casting import as_names, named_columns, plain_values
+from pipeline_core.data.casting import as_names, plain_values, refuse_absent_columns
 from pipeline_core.data.chunks import Chunk
+from pipeline_core.data.entry_base import EntryModel
 from pipeline_core.errors import BadInput, quoted, suggestion
 from pipeline_core.files.digests import digest_of
 
-CONFIG = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 DRAWN = "split"
 """Name of the column with the splits drawn by `split_by`."""
 
@@ -24,10 +22,8 @@ SeenValues = defaultdict[str, set[str]]
 """Values seen so far, by column of `pick`."""
 
 
-class SplitBy(BaseModel):
+class SplitBy(EntryModel):
     """Splits drawn by value: all rows with equal values of `column` are in the same split."""
-
-    model_config = CONFIG
 
     column: str
     """Column of the file; texts that differ only in case or spaces count as one value."""
@@ -50,6 +46,7 @@ class SplitBy(BaseModel):
         or less move only values next to a cut.
         """
         keys = sorted({key_of(value) for value in values}, key=lambda key: digest_of([self.seed, key]))
+        # Sums are rounded, not shares: the last cut is then the number of values, and every value has a split.
         cuts = np.rint(np.cumsum(list(self.shares.values())) * len(keys)).astype(int)
         names = list(self.shares)
         return {key: names[int(np.searchsorted(cuts, place, side="right"))] for place, key in enumerate(keys)}
@@ -60,16 +57,14 @@ def key_of(value: str | None) -> str | None:
     return None if value is None else " ".join(value.casefold().split())
 
 
-class Selection(BaseModel):
+class Selection(EntryModel):
     """Settings of an entry that select rows and assign them to splits."""
-
-    model_config = CONFIG
 
     split_column: str | None = None
     """Column whose values are the splits."""
     split_by: SplitBy | None = None
     """Splits drawn by the values of a column, if no column holds them."""
-    pick: dict[str, dict[str, str]] = {}
+    pick: dict[str, dict[str, str]] = Field({})
     """Column of the file: values whose rows are taken, as a list or as a mapping from new names to values. Other rows
     are skipped."""
 
@@ -108,7 +103,11 @@ def picked(name: str, selection: Selection, chunk: Chunk, seen: SeenValues) -> C
         BadInput: the file lacks a column that is needed.
     """
     for column, names in selection.pick.items():
-        chunk = _picked(chunk, column, names, _names(name, chunk, column, "pick"), seen[column])
+        values = _names(name, chunk, column, "pick")
+        seen[column].update(value for value in values if value is not None)
+        name_of = {value: name for name, value in names.items()}
+        chunk = chunk.with_texts(column, [None if value is None else name_of.get(value) for value in values])
+        chunk = chunk.take(chunk.table[column].is_valid())
     return chunk
 
 
@@ -127,14 +126,7 @@ def drawn_splits(name: str, split_by: SplitBy, chunks: Iterable[Chunk]) -> dict[
 def with_splits(name: str, chunk: Chunk, split_by: SplitBy, splits: Mapping[str | None, str]) -> Chunk:
     """Piece with the drawn splits as a column."""
     values = _names(name, chunk, split_by.column, "split_by")
-    return _with(chunk, DRAWN, [splits[key_of(value)] for value in values])
-
-
-def _picked(chunk: Chunk, column: str, names: Mapping[str, str], values: list[str | None], seen: set[str]) -> Chunk:
-    seen.update(value for value in values if value is not None)
-    name_of = {value: name for name, value in names.items()}
-    chunk = _with(chunk, column, [None if value is None else name_of.get(value) for value in values])
-    return chunk.take(chunk.table[column].is_valid().combine_chunks())
+    return chunk.with_texts(DRAWN, [splits[key_of(value)] for value in values])
 
 
 def _names(name: str, chunk: Chunk, column: str, key: str) -> list[str | None]:
@@ -143,9 +135,7 @@ def _names(name: str, chunk: Chunk, column: str, key: str) -> list[str | None]:
     Raises:
         BadInput: the file lacks the column, or a value is a list or an object.
     """
-    if column not in chunk.table.column_names:
-        present = named_columns(chunk.table)
-        raise BadInput(f"{name}: {chunk.file}: missing column {column!r} of `{key}`; columns found: {present}")
+    refuse_absent_columns([column], chunk.table, f"{name}: {chunk.file}", f"of `{key}`")
     texts, odd = as_names(chunk.table[column])
     names: list[str | None] = texts.to_pylist()
     values = plain_values(chunk.table[column]) if odd else []
@@ -154,13 +144,8 @@ def _names(name: str, chunk: Chunk, column: str, key: str) -> list[str | None]:
             kind = "an object" if isinstance(values[row], dict) else "a list"
             told = f"column {column!r} of `{key}` is {quoted(values[row], 60)}, {kind}; a text or a number is needed"
             raise BadInput(f"{name}: {chunk.place(row)}: {told}")
-        names[row] = str(values[row])
+        names[row] = str(values[row])  # such as a time, or a double of over 15 digits
     return names
-
-
-def _with(chunk: Chunk, column: str, values: list[str | None]) -> Chunk:
-    columns = {name: chunk.table[name] for name in chunk.table.column_names}
-    return replace(chunk, table=pa.table(columns | {column: pa.array(values, pa.string())}))
 
 
 def refuse_absent(name: str, selection: Selection, seen: SeenValues) -> None:

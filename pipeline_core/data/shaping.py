@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from pipeline_core.data.casting import named_columns, plain_values
+from pipeline_core.data.casting import plain_values, refuse_absent_columns
 from pipeline_core.data.chunks import Chunk
 from pipeline_core.data.file_entries import Files
 from pipeline_core.data.formats.format import DataFormat, Rows
@@ -35,11 +35,7 @@ def shaped(name: str, entry: Files, chunk: Chunk) -> Rows:
         BadInput: a column that the format needs is missing, or a row has another form; names the file and the row.
     """
     table, form = _mapped(entry, chunk.table), entry.data_format
-    if missing := [column for column in form.needs if column not in table.column_names]:
-        raise BadInput(
-            f"{name}: {chunk.file}: missing column {', '.join(map(repr, missing))} of shape {entry.shape!r}; "
-            f"columns found: {named_columns(table)}"
-        )
+    refuse_absent_columns(form.needs, table, f"{name}: {chunk.file}", f"of shape {entry.shape!r}")
     try:
         return _rows_by(form, table)
     except UNSHAPED as error:
@@ -74,7 +70,7 @@ def _first_unread(form: DataFormat, table: pa.Table) -> int | None:
     count = table.num_rows
     if not fits(0, 1) and not fits(count - 1, count):
         return None
-    fitting, others = 0, count
+    fitting, others = 0, count  # bisection: a beginning of the table is read until it holds the faulty row
     while others - fitting > 1:
         middle = (fitting + others) // 2
         fitting, others = (middle, others) if fits(0, middle) else (fitting, middle)
@@ -106,6 +102,7 @@ def _mapped(entry: Files, table: pa.Table) -> pa.Table:
         source = _source_of(wanted, table)
         if source:
             columns[target] = table[source]
+        # A column of the file that only has the target's name.
         elif target in columns and target not in ([wanted] if isinstance(wanted, str) else wanted):
             del columns[target]
     for target, value in entry.constants.items():

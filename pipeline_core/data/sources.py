@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -48,6 +47,11 @@ class ReadingTally:
     made: set[str] = field(default_factory=set)
     whole: set[Path] = field(default_factory=set)
 
+    def told_left_out(self) -> str:
+        """Addition to a message: number and faults of rows left out; empty if none."""
+        count = sum(self.skipped.values())
+        return f"; {count} left out ({', '.join(sorted(self.skipped))})" if count else ""
+
 
 def read_entry(
     name: str, entry: Files, split: str | None, tally: ReadingTally, strict: bool = True
@@ -69,6 +73,7 @@ def read_pieces(
     """Tables as in `read_entry`, each with its piece of a file; `keep` columns have any type."""
     tally.columns = set()
     side = read_side(name, entry, root_of(name, entry))
+    # A pass of its own: shares are of all distinct values.
     splits = drawn_splits(name, entry.split_by, _pieces(name, entry, split)) if entry.split_by else {}
     for piece in _pieces(name, entry, split):
         whole = with_splits(name, piece, entry.split_by, splits) if entry.split_by else piece
@@ -76,18 +81,21 @@ def read_pieces(
         if chunk.table.num_rows:
             kept, table = _checked(name, entry, joined(name, entry, chunk, side), tally)
             if tally.faults and strict:
-                raise BadInput("\n".join([*tally.faults, *_more(tally)]))
+                hidden = tally.found - len(tally.faults)
+                more = [f"... and {hidden} more in the same piece of the file"] if hidden > 0 else []
+                raise BadInput("\n".join([*tally.faults, *more]))
             if not tally.faults:
                 yield kept, table
     _refuse_absent_splits(name, entry, split, tally)
     _refuse_absent_columns(name, entry, tally)
-    if split is None or entry.named_splits() is None:
+    if split is None or entry.named_splits() is None:  # files of one split may lack a column of another's
         refuse_absent_kept(name, entry, tally)
 
 
 def _refuse_absent_columns(name: str, entry: Files, tally: ReadingTally) -> None:
     """Check, after all rows are read, that every single source column named in `columns` occurred."""
     for target, source in entry.columns.items():
+        # A list, even of one name, says that the column may be absent.
         if tally.columns and isinstance(source, str) and source not in tally.columns:
             advice = f"Where it may be absent, write [{source}]."
             told = f"no row has the column {quoted(source)}. {suggestion(source, tally.columns)} {advice}"
@@ -127,7 +135,7 @@ def _aligned(name: str, chunk: Chunk, table: pa.Table, tally: ReadingTally, stri
         where = f"{name}: {chunk.file}, {chunk.unit}s {chunk.numbers[0]} to {chunk.numbers[-1]}"
         told = f"column {new.name!r} holds {new.type} and in rows before {old.type}"
         raise BadInput(f"{where}: {told}; a kept column has one type") from None
-    if strict and tally.schema != known:
+    if strict and tally.schema != known:  # earlier pieces are in the cache's file, which has a single schema
         raise Wider(tally.schema)
     return fitting
 
@@ -157,34 +165,22 @@ def _pieces(name: str, entry: Files, split: str | None) -> Iterator[Chunk]:
     refuse_absent(name, entry, seen)
 
 
-def _more(tally: ReadingTally) -> list[str]:
-    hidden = tally.found - len(tally.faults)
-    return [f"... and {hidden} more in the same piece of the file"] if hidden > 0 else []
-
-
 def _of_split(name: str, entry: Files, chunk: Chunk, split: str | None, tally: ReadingTally) -> Chunk:
     if entry.split_name is None:
         return chunk
     if entry.split_name not in chunk.table.column_names:
         present = named_columns(chunk.table)
         raise BadInput(f"{name}: {chunk.file}: missing split column {entry.split_name!r}; columns found: {present}")
-    values = _split_names(name, entry.split_name, chunk)
-    column = chunk.table.column_names.index(entry.split_name)
-    chunk = replace(chunk, table=chunk.table.set_column(column, entry.split_name, values))
+    values, odd = as_names(chunk.table[entry.split_name])
+    if odd:
+        told = f"column {entry.split_name!r} names no split: it is neither text nor number"
+        raise BadInput(f"{name}: {chunk.place(odd[0])}: {told}")
+    chunk = chunk.with_texts(entry.split_name, values)
     for met in values.drop_null().unique().to_pylist():
         tally.splits[met] += 0  # registers the split; its rows are counted without faulty ones
     if split is None:
         return chunk
     return chunk.take(pc.fill_null(pc.equal(values, split), False))
-
-
-def _split_names(name: str, column: str, chunk: Chunk) -> pa.Array:
-    values, odd = as_names(chunk.table[column])
-    if odd:
-        raise BadInput(
-            f"{name}: {chunk.place(odd[0])}: column {column!r} names no split: it is neither text nor number"
-        )
-    return values
 
 
 def _checked(name: str, entry: Files, chunk: Chunk, tally: ReadingTally) -> tuple[Chunk, pa.Table]:
@@ -194,15 +190,19 @@ def _checked(name: str, entry: Files, chunk: Chunk, tally: ReadingTally) -> tupl
     tally.made.update(made.column_names)
     if chunk.file in tally.whole:
         made = _with_required(made, entry)
-    ids = functools.partial(_ids, chunk)
+
+    def ids() -> pa.Array:  # of file and number, so that they do not depend on the split or sample
+        return pa.array([f"{chunk.stem}/{number}" for number in chunk.numbers])
+
     try:
         table, casting = conform(made, entry.rows, name, ids, entry.keep)
     except BadInput as error:
         raise BadInput(f"{error} (in {chunk.file})") from None
     tally.whole.add(chunk.file)
-    unread = {(fault.row, fault.column) for fault in casting}
+    unread = {(fault.row, fault.column) for fault in casting}  # now null, so a check would find them missing too
     checked = faults_of(table, entry.rows, people=entry.known_people(), score_range=entry.score_range)
     faults = [*faults, *casting, *(fault for fault in checked if (fault.row, fault.column) not in unread)]
+    # Reversed: a row counts under its first fault.
     skipped = {fault.row: fault.code for fault in reversed(faults) if fault.code in entry.skip}
     tally.skipped.update(skipped.values())
     _note_faults(name, entry, chunk, [fault for fault in faults if fault.row not in skipped], tally)
@@ -218,9 +218,9 @@ def _checked(name: str, entry: Files, chunk: Chunk, tally: ReadingTally) -> tupl
 
 def _with_required(table: pa.Table, entry: Files) -> pa.Table:
     """A later piece of a file, with absent required columns added as nulls: every row then lacks a value."""
-    absent = [column for column in REQUIRED[entry.rows] if column not in table.column_names]
-    for column in absent:
-        table = table.append_column(column, pa.nulls(table.num_rows))
+    for column in REQUIRED[entry.rows]:
+        if column not in table.column_names:
+            table = table.append_column(column, pa.nulls(table.num_rows))
     return table
 
 
@@ -231,8 +231,3 @@ def _note_faults(name: str, entry: Files, chunk: Chunk, faults: list[ValueFault]
         if len(tally.faults) < SHOWN_FAULTS:
             column = column_named(entry, chunk, fault.column)
             tally.faults.append(f"{name}: {chunk.place(fault.row)}: {column} {fault.reason}")
-
-
-def _ids(chunk: Chunk) -> pa.Array:
-    """Ids made for rows: file and number, so that they do not depend on the split or sample."""
-    return pa.array([f"{chunk.stem}/{number}" for number in chunk.numbers])

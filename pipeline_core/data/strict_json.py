@@ -35,7 +35,7 @@ class NotJson(ValueError):
 
 
 class _RepeatedKey(ValueError):
-    pass
+    position: int | None = None
 
 
 def parse_json(text: str) -> Any:
@@ -45,6 +45,7 @@ def parse_json(text: str) -> Any:
         NotJson: malformed, a key occurs twice in one object, the character U+0000, nested too deep, or a number of over
             4,300 digits.
     """
+    # Searching for the pattern is slow, and few lines hold the text.
     if null := _NULL.search(text) if "\\u0000" in text else None:
         raise NotJson("holds the character U+0000, which is no text", null.end() - len("\\u0000"))
     try:
@@ -59,7 +60,7 @@ def parse_json(text: str) -> Any:
         raise NotJson(str(error), _position_of_repeated_key(text)) from None
     except RecursionError:
         raise NotJson("nested too deep") from None
-    except ValueError:
+    except ValueError:  # from `int`, see `sys.get_int_max_str_digits`
         raise NotJson("holds a number of over 4,300 digits") from None
 
 
@@ -68,7 +69,7 @@ def _value(text: str) -> Any:
     if text[:1] == "{":
         try:
             value, end = _SCAN(text, 0)
-        except StopIteration:
+        except StopIteration:  # no value; `decode` tells the reason
             end = -1
         if end >= 0 and not text[end:].strip(" \t\r\n"):
             return value
@@ -90,32 +91,28 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_object)
 _SCAN: Callable[[str, int], tuple[Any, int]] = _DECODER.scan_once  # type: ignore[attr-defined]
 
 
-class _Found(Exception):
-    def __init__(self, position: int) -> None:
-        super().__init__()
-        self.position = position
-
-
 class _Locating(json.JSONDecoder):
     """Decoder that finds the object with a repeated key; slow, so used only for a text with this fault."""
 
     def __init__(self) -> None:
         super().__init__(object_pairs_hook=_object)
         self.parse_object: Callable[..., Any] = self._parse_object
-        self.scan_once = py_make_scanner(self)
+        self.scan_once = py_make_scanner(self)  # the scanner in C ignores `parse_object`
 
     def _parse_object(self, place: tuple[str, int], *arguments: Any) -> Any:
         try:
             return JSONObject(place, *arguments)
-        except _RepeatedKey:
-            raise _Found(place[1] - 1) from None
+        except _RepeatedKey as error:
+            if error.position is None:  # of the object itself; those around it only pass the error on
+                error.position = place[1] - 1  # `place` is behind the brace
+            raise
 
 
 def _position_of_repeated_key(text: str) -> int | None:
     try:
         _Locating().decode(text)
-    except _Found as found:
-        return found.position
+    except _RepeatedKey as error:
+        return error.position
     except RecursionError:
         pass
     return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import chain
@@ -17,14 +16,17 @@ from pipeline_core.store.places import Places
 if TYPE_CHECKING:
     from datasets import Dataset
 
-IN_MEMORY_BYTES = 16 * 2**20
-"""Largest Parquet file that is read into memory at once, in bytes without compression."""
 PIECE_ROWS = 4096
 
 
 def cache_folder() -> Path:
     """Folder of the Arrow copies; may be deleted at any time while nothing runs."""
     return Places.from_environment().home / "cache" / "tables"
+
+
+def table_file(key: str) -> Path:
+    """Arrow copy with this key, if it was made."""
+    return cache_folder() / f"{key}.arrow"
 
 
 class _NotWritten(Exception):
@@ -43,7 +45,7 @@ def dataset_from(key: str, tables: Iterable[pa.Table], check: Callable[[pa.Table
     """
     from datasets import Dataset
 
-    path = cache_folder() / f"{key}.arrow"
+    path = table_file(key)
     if path.exists():
         return Dataset.from_file(str(path))
     iterator = iter(tables)
@@ -52,13 +54,15 @@ def dataset_from(key: str, tables: Iterable[pa.Table], check: Callable[[pa.Table
         return Dataset(pa.table({}))
     pieces = _pieces(chain([first], iterator), first.schema)
     try:
-        _make_folder(path.parent)
-        with replace_file(path, synced=False) as partial:
+        with _room(path):  # `replace_file` makes the folder too, but its OSError would end the load
+            path.parent.mkdir(parents=True, exist_ok=True)
+        with replace_file(path, synced=False) as partial:  # `_write` syncs, so that a disk found full there is handled
             _write(partial, first.schema, pieces)
             with pa.memory_map(str(partial)) as written:
                 check(pa.ipc.open_stream(written).read_all())
     except _NotWritten as failure:
         warn_once(str(path.parent), f"{path} could not be written, the rows stay in memory: {failure.__cause__}")
+        # The empty slice has the schema; `pieces` goes on after the last piece taken.
         table = pa.concat_tables([first.slice(0, 0), *failure.pieces, *pieces])
         check(table)
         return Dataset(table)
@@ -72,19 +76,12 @@ def _pieces(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]
             yield pa.Table.from_batches([batch])
 
 
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _NotWritten([]) from error
-
-
 def _write(path: Path, schema: pa.Schema, pieces: Iterable[pa.Table]) -> None:
     with _room(path):
         file = pa.OSFile(str(path), "wb")
         writer = pa.ipc.new_stream(file, schema)
     try:
-        for piece in pieces:
+        for piece in pieces:  # outside `_room`: an OSError of the source is no full disk
             with _room(path, piece):
                 writer.write_table(piece)
         with _room(path):
@@ -110,25 +107,3 @@ def _read(path: Path) -> list[pa.Table]:
         for batch in pa.ipc.open_stream(pa.memory_map(str(path))):
             pieces.append(pa.Table.from_batches([batch]))
     return pieces
-
-
-def parquet_as_dataset(path: Path) -> Dataset:
-    """A Parquet file as a dataset, memory-mapped when it is large."""
-    import pyarrow.parquet as pq
-    from datasets import Dataset
-
-    status = path.stat()
-    if _bytes_in_memory(path) <= IN_MEMORY_BYTES:
-        return Dataset(pq.read_table(path))
-    identity = f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}"
-    key = hashlib.sha256(identity.encode()).hexdigest()
-    batches = pq.ParquetFile(path).iter_batches(batch_size=PIECE_ROWS)
-    return dataset_from(key, (pa.Table.from_batches([batch]) for batch in batches))
-
-
-def _bytes_in_memory(path: Path) -> int:
-    """Bytes of a Parquet file's rows without compression; the file itself can be a hundred times smaller."""
-    import pyarrow.parquet as pq
-
-    facts = pq.read_metadata(path)
-    return sum(facts.row_group(number).total_byte_size for number in range(facts.num_row_groups))

@@ -5,8 +5,8 @@ Rows are held as Arrow. Checks work on whole columns; a fault names the row, the
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,11 +17,15 @@ from pipeline_core.data.casting import conform
 from pipeline_core.data.contract import RowKind
 from pipeline_core.data.plain_rows import UnfitValue, table_of
 from pipeline_core.data.row_checks import faults_of
-from pipeline_core.data.table_cache import parquet_as_dataset
+from pipeline_core.data.table_cache import PIECE_ROWS, dataset_from
 from pipeline_core.errors import BadInput
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+IN_MEMORY_BYTES = 16 * 2**20
+"""Largest Parquet file that is read into memory at once, in bytes without compression."""
+ROW_GROUP = 16_384
 
 
 def rows_as_table(rows: Iterable[Mapping[str, Any]], kind: RowKind, name: str) -> pa.Table:
@@ -34,18 +38,16 @@ def rows_as_table(rows: Iterable[Mapping[str, Any]], kind: RowKind, name: str) -
         source = table_of(rows)
     except UnfitValue as fault:
         raise BadInput(f"{name}: {fault}") from None
-    table, faults = conform(source, kind, name, partial(_numbered, name, source.num_rows), source.column_names)
+
+    def ids() -> pa.Array:
+        return pa.array([f"{name}/{row + 1}" for row in range(source.num_rows)])
+
+    table, faults = conform(source, kind, name, ids, source.column_names)
+    # Values that cannot be read are null by now, and would be told as missing.
     faults = faults or faults_of(table, kind, limit=1)
     if faults:
         raise BadInput(f"{name}: row {faults[0].row + 1}: column {faults[0].column!r} {faults[0].reason}")
     return table
-
-
-def _numbered(name: str, rows: int) -> Any:
-    return pa.array([f"{name}/{row + 1}" for row in range(rows)])
-
-
-ROW_GROUP = 16_384
 
 
 def write_table(rows: Any, path: Path) -> None:
@@ -71,9 +73,21 @@ def _as_tables(rows: Any) -> Iterator[pa.Table]:
             return iter([rows.features.arrow_schema.empty_table()])
         return iter(rows.with_format("arrow").iter(ROW_GROUP))
     table = rows if isinstance(rows, pa.Table) else table_of(rows)
+    # At least one piece: a table without rows keeps its columns.
     return iter([table.slice(start, ROW_GROUP) for start in range(0, max(table.num_rows, 1), ROW_GROUP)])
 
 
 def open_table(path: Path) -> Dataset:
     """A Parquet file as a `datasets.Dataset`; larger ones are memory-mapped from an Arrow copy in the cache."""
-    return parquet_as_dataset(path)
+    import pyarrow.parquet as pq
+    from datasets import Dataset
+
+    facts = pq.read_metadata(path)
+    # Not the file's size: compressed, it can be a hundred times smaller.
+    if sum(facts.row_group(number).total_byte_size for number in range(facts.num_row_groups)) <= IN_MEMORY_BYTES:
+        return Dataset(pq.read_table(path))
+    status = path.stat()
+    identity = f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}"
+    batches = pq.ParquetFile(path).iter_batches(batch_size=PIECE_ROWS)
+    tables = (pa.Table.from_batches([batch]) for batch in batches)
+    return dataset_from(hashlib.sha256(identity.encode()).hexdigest(), tables)

@@ -16,6 +16,7 @@ import pyarrow as pa
 from pipeline_core.data.contract import DEFAULTS, STRINGS
 from pipeline_core.data.list_texts import listed
 
+# `float` itself takes `1_000` and digits of any script (D8).
 NUMBER = re.compile(r"\s*[-+]?((\d+\.?\d*|\.\d+)(e[-+]?\d+)?|nan|inf(inity)?)\s*", re.ASCII | re.IGNORECASE)
 WHOLE = re.compile(r"\s*[-+]?\d+\s*", re.ASCII)
 BOOLEANS = {"true": True, "1": True, "false": False, "0": False, "": False}
@@ -30,24 +31,16 @@ def convert(value: Any, field: pa.Field) -> Any:
     """`value` in the type of the column `field`; None becomes the default, for lists an empty list."""
     if value is None:
         return [] if field.type == STRINGS else DEFAULTS.get(field.name)
-    if field.type == STRINGS:
-        return _group(value) if field.name == "group" else _texts(value)
-    if pa.types.is_string(field.type) and field.name in NAMES:
-        return name_of(value)
-    return _READERS[str(field.type)](value)
+    if field.name == "group":
+        return _group(value)
+    return name_of(value) if field.name in NAMES else _READERS[str(field.type)][0](value)
 
 
 def wanted(field: pa.Field) -> str:
     """Description of the values a column takes."""
     if field.name in NAMES:
         return "text or a number with all its digits (write it as text)"
-    return {
-        "string": "text",
-        "double": "a number",
-        "int64": "a whole number",
-        "bool": "true or false",
-        str(STRINGS): "text or a list of texts",
-    }[str(field.type)]
+    return _READERS[str(field.type)][1]
 
 
 def name_of(value: Any) -> str:
@@ -63,7 +56,7 @@ def name_of(value: Any) -> str:
     if isinstance(value, float):
         if not math.isfinite(value):
             raise ValueError
-        number = Decimal(float.__repr__(value)).normalize()
+        number = Decimal(float.__repr__(value)).normalize()  # a NumPy double prints as `np.float64(1.0)`
         if len(number.as_tuple().digits) > EXACT_DIGITS:
             raise ValueError
         return format(number + 0, "f")  # -0 is 0
@@ -113,12 +106,12 @@ def _number(value: Any) -> float:
         raise ValueError
     try:
         return float(value)
-    except OverflowError:
+    except OverflowError:  # a whole number beyond the largest double
         raise ValueError from None
 
 
 def _whole(value: Any) -> int:
-    if isinstance(value, str) and WHOLE.fullmatch(value):
+    if isinstance(value, str) and WHOLE.fullmatch(value):  # not by way of a double, which loses digits
         number = int(value)
     elif isinstance(value, int) and not isinstance(value, bool):
         number = value
@@ -132,9 +125,11 @@ def _whole(value: Any) -> int:
     return number
 
 
-_READERS: Mapping[str, Callable[[Any], Any]] = {
-    "string": _text,
-    "bool": _boolean,
-    "double": _number,
-    "int64": _whole,
+_READERS: Mapping[str, tuple[Callable[[Any], Any], str]] = {
+    "string": (_text, "text"),
+    "double": (_number, "a number"),
+    "int64": (_whole, "a whole number"),
+    "bool": (_boolean, "true or false"),
+    str(STRINGS): (_texts, "text or a list of texts"),
 }
+"""Converter of the values of each type, and their description."""

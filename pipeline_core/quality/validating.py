@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from pipeline_core.data.catalog import Catalog
-from pipeline_core.data.duplicate_ids import refuse_double_ids, told_left_out
 from pipeline_core.data.entries import SandboxEntry
 from pipeline_core.data.file_entries import Files
 from pipeline_core.data.file_search import files_of
+from pipeline_core.data.reading import refuse_double_ids
 from pipeline_core.data.sources import ReadingTally, read_entry, refuse_absent_kept
 from pipeline_core.data.tables import rows_as_table
 from pipeline_core.errors import BadInput
@@ -79,9 +79,9 @@ def _read(name: str, entry: Files, split: str | None, tally: ReadingTally, marks
     if tally.faults:
         return
     if tally.rows == before:
-        raise BadInput(f"{name}: no rows{f' in split {split!r}' if split else ''}{told_left_out(tally)}")
+        raise BadInput(f"{name}: no rows{f' in split {split!r}' if split else ''}{tally.told_left_out()}")
     if entry.split_name and entry.default_split and not tally.splits[entry.default_split]:
-        raise BadInput(f"{name}: no rows in split {entry.default_split!r}, the default{told_left_out(tally)}")
+        raise BadInput(f"{name}: no rows in split {entry.default_split!r}, the default{tally.told_left_out()}")
     refuse_double_ids(name, entry, split, pa.table({"id": pa.chunked_array([c for id_ in ids for c in id_.chunks])}))
 
 

@@ -1,7 +1,9 @@
-"""Catalogs of one entry, `mine`, whose files a test writes."""
+"""Catalogs whose files a test writes: of the text of a catalog, or of one entry, `mine`."""
 
 import json
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline_core.data import catalog as module
@@ -17,11 +19,31 @@ def lines(*rows):
     return "\n".join(row if isinstance(row, str) else json.dumps(row) for row in rows) + "\n"
 
 
+def parquet(columns):
+    """Bytes of a Parquet file."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table(columns), sink)
+    return sink.getvalue().to_pybytes()
+
+
 def rows_of(catalog, split=None):
     """The checked rows of `mine`, read without the cache."""
     return [
         row for table in read_entry("mine", catalog.entry("mine"), split, ReadingTally()) for row in table.to_pylist()
     ]
+
+
+@pytest.fixture
+def catalog(tmp_path, monkeypatch, root):
+    """`catalog(text)` writes the text as a catalog file and gives the catalog."""
+
+    def make(text):
+        (tmp_path / "catalog.yaml").write_text(text)
+        monkeypatch.setenv("EVENHAND_CATALOG", str(tmp_path / "catalog.yaml"))
+        module._read_catalog.cache_clear()
+        return Catalog.from_environment()
+
+    return make
 
 
 @pytest.fixture

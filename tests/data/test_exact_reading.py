@@ -7,7 +7,6 @@ import io
 import json
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,16 +19,10 @@ from pipeline_core.data.refs import DataRef
 from pipeline_core.data.values import name_of
 from pipeline_core.errors import BadInput
 from pipeline_core.quality.validating import validate_entry
-from tests.data.conftest import PAIR, QUESTION, lines, rows_of
+from tests.data.conftest import PAIR, QUESTION, lines, parquet, rows_of
 
 MINE = DataRef(entry="mine")
 TIMES = ["2001-09-11 08:46:00", "2001-09-11T08:46:00Z"]
-
-
-def parquet(columns):
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.table(columns), sink)
-    return sink.getvalue().to_pybytes()
 
 
 def as_csv(*rows):

@@ -18,20 +18,6 @@ from pipeline_core.quality.validating import validate_entry
 ENTRY = "mine: {kind: jsonl, path: rows.jsonl, rows: preference, licence: none, citation: none%s}\n"
 
 
-@pytest.fixture
-def catalog(tmp_path, monkeypatch, root):
-    def make(text):
-        path = tmp_path / "catalog.yaml"
-        path.write_text(text)
-        monkeypatch.setenv("EVENHAND_CATALOG", str(path))
-        from pipeline_core.data import catalog as module
-
-        module._read_catalog.cache_clear()
-        return Catalog.from_environment()
-
-    return make
-
-
 def pair(number=0, **more):
     return {"prompt": f"p{number}", "chosen": "c", "rejected": "r"} | more
 

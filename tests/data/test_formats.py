@@ -6,7 +6,8 @@ import pytest
 
 from pipeline_core.data.catalog import read_entries
 from pipeline_core.data.formats import known
-from pipeline_core.data.reading import _cache_key, identity_of
+from pipeline_core.data.identity import identity_of
+from pipeline_core.data.reading import _cache_key
 from pipeline_core.data.refs import DataRef
 from pipeline_core.errors import BadInput
 from pipeline_core.quality.validating import validate_entry

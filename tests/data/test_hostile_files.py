@@ -12,7 +12,6 @@ import sys
 import tarfile
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import yaml
 
@@ -24,7 +23,7 @@ from pipeline_core.errors import BadInput
 from pipeline_core.files.surrogates import lone_surrogate
 from pipeline_core.files.yaml_files import parse_yaml
 from pipeline_core.quality.validating import validate_entry
-from tests.data.conftest import PAIR, lines, rows_of
+from tests.data.conftest import PAIR, lines, parquet, rows_of
 
 ROW = json.dumps(PAIR)
 LONG = "x" * 100_000
@@ -33,12 +32,6 @@ LONG = "x" * 100_000
 def one(**more):
     """A line of JSON with further members, whose values are JSON texts."""
     return ROW[:-1] + "".join(f', "{name}": {value}' for name, value in more.items()) + "}"
-
-
-def parquet(columns):
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.table(columns), sink)
-    return sink.getvalue().to_pybytes()
 
 
 def archived(text):

@@ -13,7 +13,6 @@ from pipeline_core.data.refs import DataRef
 from pipeline_core.data.selection import SplitBy
 from pipeline_core.errors import BadInput, UnknownName
 from pipeline_core.quality.validating import validate_entry
-from tests.data.test_files import catalog  # noqa: F401 - fixtures
 
 ENTRY = """
 mine:
@@ -46,7 +45,7 @@ def load(found, split=None):
     return found.load(DataRef(entry="mine", split=split)).to_list()
 
 
-def test_a_pair_by_hand(catalog, root):  # noqa: F811
+def test_a_pair_by_hand(catalog, root):
     options = ["Not at all", 2.0, " Quite ", 4]
     write(root, [answer(7, "Borduria (New sample)", options, [0.1, 0.25, 0.4, 0.25]), answer()])
     row, _ = load(catalog(ENTRY))
@@ -60,7 +59,7 @@ def test_a_pair_by_hand(catalog, root):  # noqa: F811
     assert row["id"].endswith("/Borduria")
 
 
-def test_the_other_option_is_any_other_and_the_first_of_equals_is_chosen(catalog, root):  # noqa: F811
+def test_the_other_option_is_any_other_and_the_first_of_equals_is_chosen(catalog, root):
     write(root, [answer(n, shares=(0.2, 0.4, 0.4)) for n in range(300)] + [answer(0, "Borduria (New sample)")])
     rows = [row for row in load(catalog(ENTRY)) if row["group"] == ["Aland"]]
     assert {row["chosen"] for row in rows} == {"B"}
@@ -69,7 +68,7 @@ def test_the_other_option_is_any_other_and_the_first_of_equals_is_chosen(catalog
     assert 110 < drawn["A"] < 190  # 150 expected, standard deviation 8.7
 
 
-def test_draws_are_pinned_and_differ_between_countries(catalog, root):  # noqa: F811
+def test_draws_are_pinned_and_differ_between_countries(catalog, root):
     write(root, [answer(n, land) for land in ("Aland", "Borduria (New sample)") for n in range(12)])
     rows = load(catalog(ENTRY))
     drawn = "".join(row["rejected"] for row in rows)
@@ -77,7 +76,7 @@ def test_draws_are_pinned_and_differ_between_countries(catalog, root):  # noqa: 
     assert rows[0]["id"] == "51c4b5a00dc74b12/Aland"
 
 
-def test_pairs_and_splits_do_not_depend_on_the_order_of_the_rows(catalog, root):  # noqa: F811
+def test_pairs_and_splits_do_not_depend_on_the_order_of_the_rows(catalog, root):
     rows = [answer(n, country) for n in range(50) for country in ("Aland", "Borduria (New sample)", "Cagliostro")]
     write(root, rows)
     found = [{row["id"]: row for row in load(catalog(ENTRY + SPLIT), split)} for split in ("train", "test")]
@@ -88,7 +87,7 @@ def test_pairs_and_splits_do_not_depend_on_the_order_of_the_rows(catalog, root):
     assert list(map(len, found)) == [80, 10]
 
 
-def test_all_answers_to_a_question_stand_in_one_split(catalog, root):  # noqa: F811
+def test_all_answers_to_a_question_stand_in_one_split(catalog, root):
     rows = [answer(n, country) for n in range(30) for country in ("Aland", "Borduria (New sample)")]
     write(root, [*rows, answer(3) | {"question": "is 3  LUCKY? ", "options": ["Aye", "Nay", "Perhaps"]}])
     mine = catalog(ENTRY + SPLIT)
@@ -111,7 +110,7 @@ def test_a_draw_of_splits_is_pinned():
     assert other != drawn
 
 
-def test_rows_that_do_not_sum_to_one_are_counted_and_left_out(catalog, root):  # noqa: F811
+def test_rows_that_do_not_sum_to_one_are_counted_and_left_out(catalog, root):
     bad = [(0.0, 0.0, 0.0), (0.2, 0.5, 0.32), (float("nan"), 0.5, 0.5), (None, 0.5, 0.5), (-0.1, 0.6, 0.5)]
     rows = [answer(n, shares=shares) for n, shares in enumerate(bad)]
     rows += [answer(8, shares=(0.2, 0.5, 0.303)), answer(9, "Borduria (New sample)"), answer(9, "Elsewhere", shares=())]
@@ -142,20 +141,20 @@ def test_rows_that_do_not_sum_to_one_are_counted_and_left_out(catalog, root):  #
         ({"distribution": ["0.5", 0.5, 0]}, "column 'distribution' is no list of numbers"),
     ],
 )
-def test_a_malformed_row_is_named(catalog, root, change, message):  # noqa: F811
+def test_a_malformed_row_is_named(catalog, root, change, message):
     write(root, [answer(), answer(1, "Borduria (New sample)"), answer(2) | change])
     with pytest.raises(BadInput) as error:
         load(catalog(ENTRY))
     assert str(error.value) == f"mine: {root / 'answers.json'}, row 3: {message}"
 
 
-def test_twenty_six_options_have_letters(catalog, root):  # noqa: F811
+def test_twenty_six_options_have_letters(catalog, root):
     shares = [0.0] * 25 + [1.0]
     write(root, [answer(1, options=range(26), shares=shares), answer(2, "Borduria (New sample)")])
     assert load(catalog(ENTRY))[0]["chosen"] == "Z"
 
 
-def test_a_country_that_no_row_has_is_an_error_with_the_nearest(catalog, root):  # noqa: F811
+def test_a_country_that_no_row_has_is_an_error_with_the_nearest(catalog, root):
     write(root, [answer(), answer(1, "Borduria (Old sample)")])
     with pytest.raises(BadInput, match=r"mine: pick.country: no row has 'Borduria \(New sample\)'. Did you mean 'Bord"):
         load(catalog(ENTRY))
@@ -175,7 +174,7 @@ def test_a_country_that_no_row_has_is_an_error_with_the_nearest(catalog, root): 
         (ENTRY.replace("path: answers.json", "path: {a: answers.json}") + SPLIT, "by `path` or `split_by`, not both"),
     ],
 )
-def test_a_contradictory_entry_is_refused(catalog, text, message):  # noqa: F811
+def test_a_contradictory_entry_is_refused(catalog, text, message):
     with pytest.raises(BadInput, match=f"mine.*{message}"):
         catalog(text)
 
@@ -189,7 +188,7 @@ def test_a_contradictory_entry_is_refused(catalog, text, message):  # noqa: F811
         ('["caf\\u00e9", "\xff"]', "row 1: a JSON object is needed, not str"),
     ],
 )
-def test_a_json_file_of_another_form_is_refused(catalog, root, text, message):  # noqa: F811
+def test_a_json_file_of_another_form_is_refused(catalog, root, text, message):
     (root / "answers.json").write_text(text)
     with pytest.raises(BadInput, match=rf"mine: .*answers\.json.*{message}"):
         load(catalog(ENTRY))
@@ -217,7 +216,7 @@ def write_wide(root, rows):
         writer.writerows(rows)
 
 
-def test_the_hubs_form_with_all_countries_in_a_row(catalog, root):  # noqa: F811
+def test_the_hubs_form_with_all_countries_in_a_row(catalog, root):
     answers = (
         "defaultdict(<class 'list'>, {'Aland': [0.2, 0.8], \"Cote d'Azur\": [nan, 1.0], 'Cagliostro': [1.0, 0.0]})"
     )
@@ -235,7 +234,7 @@ def test_the_hubs_form_with_all_countries_in_a_row(catalog, root):  # noqa: F811
     assert validate_entry(mine, "mine")["skipped"] == {"distribution": 1}
 
 
-def test_text_of_the_hubs_form_is_parsed_and_never_run(catalog, root, tmp_path):  # noqa: F811
+def test_text_of_the_hubs_form_is_parsed_and_never_run(catalog, root, tmp_path):
     evil = f"{{'Aland': [open({str(tmp_path / 'made')!r}, 'w'), 1]}}"
     write_wide(
         root, [["q", "{'Aland': [0, 1], \"Cote d'Azur\": [0, 1]}", "['a', 'b']", "GAS"], ["q", evil, "[]", "GAS"]]

@@ -7,7 +7,7 @@ from pipeline_core.data.refs import DataRef
 from pipeline_core.data.row_checks import check_people
 from pipeline_core.errors import BadInput
 from pipeline_core.quality.validating import validate_entry
-from tests.data.test_files import ENTRY, catalog, write  # noqa: F401 - fixtures
+from tests.data.test_files import ENTRY, write
 
 DECLARED = ", people: {age: [young, old], other: []}"
 
@@ -34,7 +34,7 @@ def entry(more=""):
         ({"domain": None}, r"column 'domain' names the domain ''"),
     ],
 )
-def test_unknown_people_are_named_with_the_row(catalog, root, people, message):  # noqa: F811
+def test_unknown_people_are_named_with_the_row(catalog, root, people, message):
     write(root / "rows.jsonl", [prompt(), prompt(domain="other", group=[]), prompt(**people)])
     found = catalog(entry(DECLARED))
     with pytest.raises(BadInput, match=rf"mine: .*rows\.jsonl, line 3: {message}"):
@@ -44,13 +44,13 @@ def test_unknown_people_are_named_with_the_row(catalog, root, people, message): 
         check_people(catalog(entry()).load(DataRef(entry="mine")), {"age": ["young", "old"], "other": []}, "mine")
 
 
-def test_known_people_and_entries_that_declare_none_pass(catalog, root):  # noqa: F811
+def test_known_people_and_entries_that_declare_none_pass(catalog, root):
     write(root / "rows.jsonl", [prompt(), prompt(domain="other", group=["anyone"])])
     assert catalog(entry(DECLARED)).load(DataRef(entry="mine")).num_rows == 2
     assert catalog(entry()).load(DataRef(entry="mine")).num_rows == 2
 
 
-def test_the_sandboxs_people_can_be_declared_by_name(catalog, root):  # noqa: F811
+def test_the_sandboxs_people_can_be_declared_by_name(catalog, root):
     domain, groups = next(iter(sandbox_people().items()))
     write(root / "rows.jsonl", [prompt(domain=domain, group=groups[0]), prompt(domain=domain, group="martians")])
     found = catalog(entry(", people: sandbox"))

@@ -106,7 +106,7 @@ def test_a_table_comes_back_equal_and_equal_rows_give_equal_bytes(tmp_path):
 
 
 def test_a_large_parquet_file_is_memory_mapped(tmp_path, home, monkeypatch):
-    monkeypatch.setattr("pipeline_core.data.table_cache.IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr("pipeline_core.data.tables.IN_MEMORY_BYTES", 0)
     write_table(rows_as_table([PAIR], "preference", "mine"), tmp_path / "rows.parquet")
     dataset = open_table(tmp_path / "rows.parquet")
     assert dataset[0]["chosen"] == "kind."

@@ -8,8 +8,7 @@ import pytest
 from pipeline_core.data.refs import DataRef
 from pipeline_core.errors import BadInput, UnknownName
 from pipeline_core.quality.validating import validate_entry
-from tests.data.conftest import PAIR, lines, rows_of
-from tests.data.test_exact_reading import parquet
+from tests.data.conftest import PAIR, lines, parquet, rows_of
 
 MINE = DataRef(entry="mine")
 HALVES = {"split_by": {"column": "y", "shares": {"a": 0.5, "b": 0.5}}}

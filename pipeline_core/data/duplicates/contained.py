@@ -23,7 +23,7 @@ from pipeline_core.data.duplicates.sketches import REMEMBERED, ReadText
 
 AGREEING = 16
 """Indexed windows of a known text that must be present before it is compared (k above)."""
-_BUCKET = np.uint32(10)
+_BUCKET = np.uint32(10)  # 2^22 buckets, 16 MiB
 
 
 class ContainmentIndex:
@@ -43,7 +43,7 @@ class ContainmentIndex:
             windows_W = hashes_of(shingles_of(text))
             enough = wanted(len(windows_W), similarity)
             needed.append(min(AGREEING, enough))
-            if len(windows_W) >= fewest:
+            if len(windows_W) >= fewest:  # `needed` has a short text too, as it is indexed by number
                 rarest = np.argsort(common[windows_W >> _BUCKET], kind="stable")
                 hashes.append(windows_W[rarest[: len(windows_W) - enough + needed[-1]]])
                 numbers.append(np.full(len(hashes[-1]), number, np.int32))
@@ -82,14 +82,14 @@ def contains(windows_W: Shingles, known: Shingles, similarity: float) -> bool:
             if not within[gone]:
                 del within[gone]
             first += 1
-        if len(within) >= enough:
+        if len(within) >= enough:  # distinct windows: a repeated one counts once
             return True
     return False
 
 
 def wanted(windows: int, similarity: float) -> int:
     """Number of a text's windows that must be present."""
-    return math.ceil(round(windows * similarity, 6))
+    return math.ceil(round(windows * similarity, 6))  # 100 * 0.55 is 55.00000000000001
 
 
 def hashes_of(shingles_W: Shingles) -> NDArray[np.uint32]:

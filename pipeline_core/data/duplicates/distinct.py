@@ -24,12 +24,13 @@ def resembled(sketches: Sketches, read: ReadText, order: NDArray[np.integer] | S
     """
     buckets_NB, sizes = _shared_buckets(sketches.bands_NB)
     starts = np.concatenate([[0], np.cumsum(sizes)])
+    # One array with room for all buckets: a list for each would take several times the memory.
     members, filled = np.empty(int(starts[-1]), np.int32), np.zeros(len(sizes), np.int32)
     shingles_at = shingle_reader(read)
     resembled_N = np.full(len(sketches), KEPT, np.int32)
     for number in np.asarray(order):
         buckets = buckets_NB[number][buckets_NB[number] >= 0]
-        if not len(buckets):
+        if not len(buckets):  # no other text shares a band
             continue
         slices = [members[starts[bucket] : starts[bucket] + filled[bucket]] for bucket in buckets]
         candidates = sketches.promising(np.unique(np.concatenate(slices)), sketches.bytes_NM[number])

@@ -21,6 +21,7 @@ class SimilarityIndex:
         self._sketches = sketches
         self._shingles_at = shingle_reader(read)
         self._order_NB = np.argsort(sketches.bands_NB, axis=0, kind="stable").astype(np.int32)
+        # `searchsorted` copies a strided column at every call.
         self._sorted_BN = np.ascontiguousarray(np.take_along_axis(sketches.bands_NB, self._order_NB, axis=0).T)
 
     def alike(self, texts: Sequence[Sequence[str]], asked: Sketches) -> list[int | None]:

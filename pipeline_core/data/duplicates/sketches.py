@@ -28,7 +28,7 @@ ReadText = Callable[[int], Sequence[str]]
 """Function that returns the fields of a text, given its number."""
 DEVIATIONS = 4
 """Standard deviations by which an estimate may lie below the threshold for its pair to be compared."""
-PIECE = 64
+PIECE = 64  # bounds the matrix of hash functions by windows in `_signatures`
 REMEMBERED = 2048
 _RNG = np.random.default_rng(2000)
 _MIX = _RNG.integers(1, 2**63, MOST_ROWS, dtype=np.uint64) | np.uint64(1)
@@ -52,6 +52,7 @@ class Sketches:
 
         At similarity J, the share of agreeing bytes is J with a standard deviation of sqrt(J (1 - J) / M).
         """
+        # Bytes equal by chance (1 in 256) only add candidates.
         agreeing_C = (self.bytes_NM[candidates_C] == bytes_M).mean(axis=1)
         margin = DEVIATIONS * math.sqrt(self.similarity * (1 - self.similarity) / len(bytes_M))
         kept = np.flatnonzero(agreeing_C >= self.similarity - margin)
@@ -68,6 +69,7 @@ def sketch(texts: Iterable[Sequence[str]], count: int, similarity: float) -> Ske
         signature_PBR = _signatures(piece, rows)
         these = slice(start, start + len(piece))
         bands_NB[these] = ((signature_PBR * _MIX[:rows]).sum(axis=2) >> np.uint64(32)).astype(np.uint32)
+        # Not the top byte: it is zero in most minima of longer texts.
         bytes_NM[these] = (signature_PBR.reshape(len(piece), -1) >> np.uint32(8)).astype(np.uint8)
         start += len(piece)
     return Sketches(bands_NB, bytes_NM, similarity)
@@ -77,8 +79,10 @@ def _signatures(texts: Sequence[Sequence[str]], rows: int) -> NDArray[np.uint32]
     """MinHash of each text under B x R hash functions, (P, B, R); 32-bit, for speed."""
     windows, starts_P = windows_of(texts)
     count = BANDS * rows
+    # Upper half: the lower bits of a product depend on lower bits alone.
     mixed = (windows >> np.uint64(32)).astype(np.uint32)[None, :] * _FACTORS[:count, None]
     mixed += _OFFSETS[:count, None]
+    # Every text has a window; for an empty span `reduceat` would give the next text's.
     return np.minimum.reduceat(mixed, starts_P, axis=1).T.reshape(len(texts), BANDS, rows)
 
 

@@ -29,10 +29,11 @@ def questions(table: pa.Table) -> Rows:
     A polarity other than neg and nonneg has the fault `polarity`.
     """
     info = table["answer_info"].combine_chunks()
+    # `answer_info` holds a text and a tag for each option.
     tags = [pc.list_element(pc.struct_field(info, option), 1) for option in ("ans0", "ans1", "ans2")]
     metadata = table["additional_metadata"].combine_chunks()
     stereotyped = pc.struct_field(metadata, "stereotyped_groups")
-    target = pc.cast(pc.replace_with_mask(*_blank_as(table["target_loc"], "-1")), pa.int64())
+    target = pc.fill_null(pc.cast(table["target_loc"], pa.string()), "")
     condition = [CONDITION.get(value, value) for value in table["context_condition"].to_pylist()]
     columns = {
         "id": pc.binary_join_element_wise(table["category"], pc.cast(table["example_id"], pa.string()), "/"),
@@ -40,7 +41,7 @@ def questions(table: pa.Table) -> Rows:
         "question": table["question"],
         "options": _lists([table["ans0"], table["ans1"], table["ans2"]]),
         "label": table["label"],
-        "biased": target,
+        "biased": pc.cast(pc.if_else(pc.equal(target, ""), "-1", target), pa.int64()),
         "unknown": _index_of("unknown", tags),
         "condition": pa.array(condition),
         "polarity": table["question_polarity"],
@@ -73,7 +74,7 @@ def pairs(table: pa.Table) -> Rows:
             faults.append(
                 ValueFault(row, "target_loc", "missing", "names no biased answer beside the answer 'not known'")
             )
-            biased, unknown = 0, 1
+            biased, unknown = 0, 1  # different options, so that the row has no second fault
         made["prompt"].append(f"{item['context']} {item['question']}")
         made["chosen"].append(item["options"][unknown])
         made["rejected"].append(item["options"][biased])
@@ -84,11 +85,6 @@ def pairs(table: pa.Table) -> Rows:
     return pa.table(columns), faults
 
 
-def _blank_as(column: pa.ChunkedArray, value: str) -> tuple[pa.Array, pa.Array, pa.Scalar]:
-    text = pc.fill_null(pc.cast(column, pa.string()), "").combine_chunks()
-    return text, pc.equal(text, ""), pa.scalar(value)
-
-
 def _lists(columns: list[Any]) -> pa.Array:
     """Values of several columns as a list per row."""
     return pa.array([list(values) for values in zip(*(column.to_pylist() for column in columns), strict=True)])
@@ -96,7 +92,7 @@ def _lists(columns: list[Any]) -> pa.Array:
 
 def _index_of(wanted: str, tags: list[pa.Array]) -> pa.Array:
     index = pa.repeat(pa.scalar(-1, pa.int64()), len(tags[0]))
-    for place in reversed(range(len(tags))):
+    for place in reversed(range(len(tags))):  # the first option that fits is set last
         index = pc.if_else(pc.fill_null(pc.equal(tags[place], wanted), False), place, index)
     return index
 

@@ -31,7 +31,7 @@ def sentences(table: pa.Table) -> Rows:
         "group": table["group"],
         "page": table["entity"],
     }
-    constants = {name: table[name] for name in table.column_names if name == "source"}
+    constants = {name: table[name] for name in table.column_names if name == "source"}  # an entry may set it
     return pa.table(columns | constants), []
 
 

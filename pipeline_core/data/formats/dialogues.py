@@ -35,6 +35,7 @@ def transcript(table: pa.Table) -> Rows:
 
 
 def _cut(dialogues: list[str | None]) -> list[tuple[str, str]]:
+    # Without the mark the prompt is empty, which the row checks report.
     parts = [(dialogue or "").rpartition(LAST_TURN) for dialogue in dialogues]
     return [((head + mark).lstrip("\n"), completion.strip()) for head, mark, completion in parts]
 

@@ -72,18 +72,14 @@ def installed_formats() -> Formats:
     modules, formats.broken = announced()
     for module, origin in modules:
         try:
-            added = _formats_of(module)
+            hook: Any = getattr(module, HOOK, None)
+            added = listed(hook(), DataFormat, HOOK) if is_hook(hook) else []
         except FAULTS as error:
             formats.broken.append(BrokenPlugin.by(error, origin))
             continue
         for format_ in added:
             formats.add(format_, origin)
     return formats
-
-
-def _formats_of(module: Any) -> list[DataFormat]:
-    hook: Any = getattr(module, HOOK, None)
-    return listed(hook(), DataFormat, HOOK) if is_hook(hook) else []
 
 
 def format_named(name: str) -> DataFormat | None:

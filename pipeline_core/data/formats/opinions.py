@@ -109,6 +109,7 @@ def _share_faults(shares: Any, options: int) -> Iterator[tuple[str, str, str]]:
         yield "distribution", "type", "is no list of numbers"
     elif len(shares) != options:
         yield "distribution", "options", f"holds {len(shares)} shares for {options} options"
+    # `not ... <=`, as comparisons with NaN are false.
     elif not abs((total := sum(math.nan if share is None else share for share in shares)) - 1) <= TOLERANCE:
         yield "distribution", "distribution", f"sums to {total:.4g}, not to 1 within {TOLERANCE}"
     elif min(shares) < 0:
@@ -140,7 +141,7 @@ def unfolded(name: str, chunk: Chunk) -> Chunk:
     return replace(chunk, table=kept, numbers=chunk.numbers[numbers])
 
 
-_NAN = re.compile(r"(?<=[\[,: ])nan(?=[,\]}])")
+_NAN = re.compile(r"(?<=[\[,: ])nan(?=[,\]}])")  # `literal_eval` knows no nan
 
 
 def _literal(name: str, chunk: Chunk, row: int, column: str, value: Any, ends: str, kind: type) -> Any:

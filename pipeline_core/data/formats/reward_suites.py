@@ -68,7 +68,7 @@ def madlibs(table: pa.Table) -> Rows:
 def _sentence(text: str | None) -> dict[str, str]:
     """Identity term and phrase of a sentence in lower case; empty if it fits no template."""
     fits = (pattern.fullmatch((text or "").rstrip(".")) for pattern in SENTENCES)
-    match = next((fit for fit in fits if fit), None)
+    match = next((fit for fit in fits if fit), None)  # in order, as the last pattern fits most texts
     return {name: words.lower() for name, words in match.groupdict().items()} if match else {}
 
 

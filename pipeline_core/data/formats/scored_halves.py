@@ -40,6 +40,7 @@ def wholes(table: pa.Table) -> Rows:
     """Rows with both halves as a single text, and the larger score: a text counts as its worse half."""
     halves = [table[half].combine_chunks() for half in NEEDS]
     texts = [pc.fill_null(pc.struct_field(half, "text"), "") for half in halves]
+    # Nulls count: a half without a score may be the worse one.
     score = pc.max_element_wise(*(pc.struct_field(half, "toxicity") for half in halves), skip_nulls=False)
     return _with(table, {"completion": pc.binary_join_element_wise(*texts, ""), "score": score}), []
 
@@ -58,8 +59,8 @@ def beginnings(table: pa.Table) -> Rows:
         elif not 0 <= value <= 1:
             faults.append(ValueFault(row, "prompt", "range", f"has the toxicity {value}, not one from 0 to 1"))
     sides = pc.if_else(pc.greater_equal(pc.fill_null(score, 0.0), TOXIC), "toxic", "nontoxic")
-    others = {name: table[name] for name in table.column_names if name not in NEEDS}
-    return pa.table(others | {"prompt": pc.struct_field(half, "text"), "prompt_score": score, "domain": sides}), faults
+    columns = {"prompt": pc.struct_field(half, "text"), "prompt_score": score, "domain": sides}
+    return _with(table, columns), faults
 
 
 def each_half(table: pa.Table) -> Rows:
@@ -82,7 +83,7 @@ def unfolded(name: str, chunk: Chunk) -> Chunk:
     if missing := [half for half in NEEDS if half not in present]:
         raise BadInput(f"{name}: {chunk.file}: missing column {missing[0]!r}; columns found: {', '.join(present)}")
     numbers = np.repeat(chunk.numbers, len(NEEDS))
-    others = chunk.table.drop_columns([*NEEDS, *(["id"] if "id" in present else [])])
+    others = chunk.table.drop_columns([*NEEDS, *(["id"] if "id" in present else [])])  # two rows cannot share an id
     repeated = others.take(np.repeat(np.arange(len(others)), len(NEEDS)))
     stem = chunk.stem
     pairs = zip(*(chunk.table[half].to_pylist() for half in NEEDS), strict=True)
@@ -92,6 +93,7 @@ def unfolded(name: str, chunk: Chunk) -> Chunk:
     columns = {name: repeated[name] for name in repeated.column_names}
     table = pa.table(
         columns
+        # Both columns hold the half, as `needs` asks for both.
         | {"id": pa.array(ids), "template_id": lines, "prompt": pa.array(halves), "continuation": pa.array(halves)}
     )
     return replace(chunk, table=table, numbers=numbers)

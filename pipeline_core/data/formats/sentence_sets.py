@@ -87,7 +87,7 @@ def with_anti(name: str, chunk: Chunk) -> Chunk:
         BadInput: the twin is missing, or a line number occurs in only one of the two files.
     """
     if chunk.file.name.startswith(ANTI):
-        return chunk.take(pa.array([False] * chunk.table.num_rows))
+        return chunk.take(pa.array([False] * chunk.table.num_rows))  # the other file's rows hold its lines
     twin = chunk.file.with_name(chunk.file.name.replace(PRO, ANTI))
     if PRO not in chunk.file.name or not twin.is_file():
         raise BadInput(f"{name}: {chunk.file}: no {twin.name!r} with its anti-stereotyped lines lies beside it")
@@ -95,7 +95,7 @@ def with_anti(name: str, chunk: Chunk) -> Chunk:
     pro = [_numbered(line) for line in chunk.table["text"].to_pylist()]
     if absent := [row for row, (number, _) in enumerate(pro) if number not in anti]:
         raise BadInput(f"{name}: {chunk.place(absent[0])}: {twin} has no line numbered {pro[absent[0]][0]!r}")
-    if alone := anti.keys() - _lines(name, chunk.file).keys():
+    if alone := anti.keys() - _lines(name, chunk.file).keys():  # of the whole file: the chunk is a piece of it
         raise BadInput(f"{name}: {chunk.file} has no line numbered {min(alone)!r}, and {twin} has one")
     form, _, split = chunk.file.name.replace(PRO, "").removesuffix(".gz").partition(".txt.")
     columns = {
@@ -137,16 +137,18 @@ def winobias(table: pa.Table) -> Rows:
     for row, (pro, anti) in enumerate(zip(table["pro"].to_pylist(), table["anti"].to_pylist(), strict=True)):
         first, second = pro.split(" "), anti.split(" ")
         pairs = zip(first, second, strict=False)
+        # By words, not letters: `him` and `her` share one.
         cut = next((place for place, (word, other) in enumerate(pairs) if word != other), len(first))
         gender = PRONOUN.match(" ".join(first[cut:]))
         if PRONOUN.sub("_", pro) != PRONOUN.sub("_", anti) or not gender:
             faults.append(ValueFault(row, "anti", "prompts_differ", "differs from its twin in more than pronouns"))
         made["context"].append(" ".join(first[:cut]))
+        # The point stands in a faulty row, so that no empty option is a second fault.
         made["options"].append([" ".join(words[cut:]) or "." for words in (first, second)])
         made["group"].append([gender.lastgroup] if gender else [])
         made["occupations"].append(_occupations(pro))
-    columns = {"id": table["id"], "domain": table["form"], "context": made["context"]}
-    columns |= {"occupations": pa.array(made["occupations"], pa.string())}
+    occupations = pa.array(made["occupations"], pa.string())
+    columns = {"id": table["id"], "domain": table["form"], "context": made["context"], "occupations": occupations}
     lists = {name: pa.array(made[name], STRINGS) for name in ("options", "group")}
     return pa.table(columns | lists), faults
 

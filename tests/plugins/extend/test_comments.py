@@ -15,7 +15,7 @@ from pipeline_core.data.tables import open_table
 from pipeline_core.errors import BadInput
 from pipeline_core.plugin.context import Inputs
 from plugins.extend.comments.plugin import CommentsConfig, run
-from tests.data.test_files import catalog  # noqa: F401 - fixtures
+from tests.data.conftest import catalog  # noqa: F401 - fixtures
 
 ENTRY = (
     "mine: {kind: jsonl, path: rows.jsonl, rows: scored, licence: CC-BY-4.0, citation: none, "
