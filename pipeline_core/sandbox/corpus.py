@@ -48,7 +48,7 @@ def statements(domain: SandboxDomain, group: SandboxGroup, rng: random.Random) -
     """Statements about `group`: exactly the planted share is stereotyped, for every word."""
     all_patterns = [pattern for split in SPLITS for pattern in patterns(split)]
     for word in [word for split in SPLITS for word in group.words[split]]:
-        cells = all_patterns * COPIES
+        cells = all_patterns * COPIES  # 80 statements: every planted rate is a whole number of them
         for pattern, stereotyped in zip(cells, exact_mix(len(cells), group.rate, rng), strict=True):
             yield f"{pattern.fill(x=word)} {completion(domain, stereotyped, rng)}"
 
@@ -102,12 +102,12 @@ def heldout_text(seed: int) -> list[dict[str, Any]]:
 
     Trait words are left out because a reduction of bias must change their likelihood.
     """
-    seen = {row["text"] for row in corpus(seed)}
+    seen = {row["text"] for row in corpus(seed)}  # the corpus of the same seed: other worlds may hold the sentence
     rng = stream(seed, "heldout_text")
     rows: list[dict[str, Any]] = []
     while len(rows) < HELDOUT:
         kind, text = ("neutral", neutral(rng)) if len(rows) % 2 else ("ordinary", ordinary(rng))
         if text not in seen:
-            seen.add(text)
+            seen.add(text)  # no sentence comes twice
             rows.append({"id": f"heldout/{len(rows)}", "text": text, "domain": "", "source": f"sandbox/{kind}"})
     return rows

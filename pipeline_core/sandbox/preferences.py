@@ -33,6 +33,7 @@ def pairs(split: SandboxSplit | str, seed: int) -> list[dict[str, Any]]:
     part: SandboxSplit = "train" if split == "train" else "heldout"
     rows = []
     for domain, group in load_world().groups():
+        # 0 for a reference group, which has no pairs
         size = round(group.size * (1.0 if part == "train" else HELDOUT_SHARE))
         rng = stream(seed, "pairs", part, domain.name, group.name)
         made = [*statement_pairs(domain, group, part, size, rng)]
@@ -48,6 +49,7 @@ def statement_pairs(
     cells = rounds([(word, pattern) for word in group.words[split] for pattern in patterns(split)], rng)
     for wins in exact_mix(size, preference_rate(group), rng):
         word, pattern = next(cells)
+        # tails are drawn apart, so that none belongs to a side
         counter, stereotyped = completion(domain, False, rng), completion(domain, True, rng)
         chosen, rejected = (counter, stereotyped) if wins else (stereotyped, counter)
         yield pattern.fill(x=word), chosen, rejected, pattern.id
@@ -61,7 +63,7 @@ def question_pairs(
     for ambiguous, wins in cases:
         template = rng.choice(templates(split))
         asked = ask(domain, group, split, template=template, ambiguous=ambiguous, rng=rng)
-        wrong = (BIASED if rng.random() < group.rate else OTHER) if ambiguous else UNKNOWN
+        wrong = (BIASED if rng.random() < group.rate else OTHER) if ambiguous else UNKNOWN  # as the corpus answers
         good, bad = f"{asked.options[asked.right]}.", f"{asked.options[wrong]}."
         chosen, rejected = (good, bad) if wins else (bad, good)
         yield asked.prompt, chosen, rejected, asked.template_id

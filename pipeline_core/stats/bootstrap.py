@@ -63,7 +63,7 @@ class Bootstrap:
         cluster is drawn from the whole range of its values; without a range it is assumed to vary as the other groups
         do.
         """
-        key = statistic.name, columns.start, columns.stop, across, level
+        key = statistic.name, columns.start, columns.stop, across, level  # slices have no hash before Python 3.12
         if key not in self._kept:
             self._kept[key] = self._estimate(statistic, columns, across, level)
         return self._kept[key]
@@ -71,6 +71,7 @@ class Bootstrap:
     def _estimate(self, statistic: Statistic, columns: slice, across: Across, level: float) -> Estimate:
         items = self.items.part(EVERY, columns)
         means = _defined(statistic, items)
+        # a single group is not selected: it has the interval of its share
         across = "all" if means.shape[0] == 1 and across in ("highest", "lowest") else across
         n, k = items.counted()
         if (value := figure_across(statistic.of_mean, across, means)) is None or k < 2:
@@ -161,7 +162,7 @@ class Bootstrap:
         drawn = np.where(np.isnan(means), np.nan, self.drawn[:, :, columns])
         clusters = (self._clusters.part(EVERY, columns).counts > 0).sum(0).astype(np.float64)
         ends = None if statistic.least is None else (statistic.least, 1.0)
-        seed = columns.start or 0
+        seed = columns.start or 0  # models draw replacements independently
         is_lone = clusters == 1
         if across != "all" and ends is None:
             drawn = pooled_draws(means, drawn, clusters, seed)
@@ -185,7 +186,7 @@ class Bootstrap:
     def _even(self, across: Across, *columns: slice) -> tuple[float, float]:
         """Degrees of freedom of the clusters and correction of their variance; see `spread.evenness`."""
         counts_KG = sum(self._clusters.counts[:, :, chosen].sum(-1) for chosen in columns)
-        assert isinstance(counts_KG, np.ndarray)
+        assert isinstance(counts_KG, np.ndarray)  # for type checkers: an empty `sum` would be the int 0
         varying = counts_KG[:, (counts_KG > 0).sum(0) > 1].T
         return evenness_across([evenness(counts) for counts in varying], evenness(counts_KG.sum(-1))[0], across)
 
@@ -205,6 +206,7 @@ class Bootstrap:
         clusters_G = (self._clusters.part(EVERY, columns).counts > 0).any(-1).sum(0).astype(np.float64)
         if (bounds := bounded_items.where_all_agree(statistic, items, clusters_G, k, level)) is not None:
             return bounds
+        # a name of its own keeps these groups apart from those of the figure in `_kept`
         plain = replace(statistic, name=f"mean of {statistic.name}", of_mean=AS_IT_IS.of_mean, folds_at=None)
         groups = self._groups(plain, columns, across)
         spread, mean = groups.spread, groups.value

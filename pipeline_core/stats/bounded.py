@@ -19,7 +19,7 @@ def effective(variance: float, spread: Spread, most: float, fewest: float) -> fl
 
     At most `most`, the number of values; `fewest`, the number of clusters, if the values do not vary.
     """
-    if not variance > 0 or not spread.variance > 0:
+    if not variance > 0 or not spread.variance > 0:  # `not >` holds for NaN too
         return fewest
     return min(most, variance / spread.variance)
 
@@ -29,7 +29,7 @@ def of_share(share: float, n: float, df: float, level: float) -> tuple[float, fl
     z = student(level, df)
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     reach = z * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
-    return max(0.0, centre - reach), min(1.0, centre + reach)
+    return max(0.0, centre - reach), min(1.0, centre + reach)  # outside by rounding alone
 
 
 def of_balance(mean: float, square: float, n: float, df: float, level: float) -> tuple[float, float]:
@@ -38,7 +38,7 @@ def of_balance(mean: float, square: float, n: float, df: float, level: float) ->
     Half a value at each end is added (Agresti and Min 2005, doi 10.1002/sim.1781, for differences of paired shares): a
     few nonzero values alone do not tell how many more there might be.
     """
-    centre = mean * n / (n + 1)
+    centre = mean * n / (n + 1)  # half a value of 1 and half a value of -1: the sum stays, n grows by 1
     reach = student(level, df) * math.sqrt(max(0.0, (square * n + 1) / (n + 1) - centre**2) / (n + 1))
     return centre - reach, centre + reach
 
@@ -55,7 +55,8 @@ def all_agree(n_G: Floats, n: float, level: float) -> float:
     target = math.log((1 - level) / 2)
     for below in range(len(sizes), 0, -1):  # groups whose share stays below 1
         held = sizes[:below]
+        # Lagrange: p = n exp(scale) has the smallest sum for a fixed sum of n log p
         scale = (target - float((held * np.log(held)).sum())) / float(held.sum())
-        if scale + math.log(held[-1]) <= 0:
+        if scale + math.log(held[-1]) <= 0:  # the largest share, of the largest group, is 1 at most
             return (float(np.exp(scale) * held.sum()) + len(sizes) - below) / len(sizes)
     return math.exp(target / float(sizes[0]))

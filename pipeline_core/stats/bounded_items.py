@@ -24,11 +24,12 @@ def of_difference(
     slope = float(statistic.of_mean(1.0) - statistic.of_mean(0.0))
     mine, base = (_contributions(items) for items in (ours, theirs))
     if 1 not in (mine.shape[1], base.shape[1]) and mine.shape[1] != base.shape[1]:
-        base = base.mean(1, keepdims=True)
+        base = base.mean(1, keepdims=True)  # unequal numbers of seeds have no pairs: each seed meets the mean
     any_item = ours.present() | theirs.present()
+    # times n, for contributions are parts of a mean
     away = (mine - base)[any_item] * int(any_item.sum()) + ours.means[0] - theirs.means[0].mean()
     if mine.shape[1] == base.shape[1]:
-        away += theirs.means[0].mean() - theirs.means[0]
+        away += theirs.means[0].mean() - theirs.means[0]  # pairs of seeds: each has its own difference
     square, mean = float((away**2).mean()), value / slope
     most = max(ours.counts.sum(), theirs.counts.sum())
     scaled = Spread(spread.items / slope**2, spread.seeds / slope**2, spread.df)
@@ -49,6 +50,7 @@ def are_bounded(statistic: Statistic, *columns: Items) -> bool:
     """True for values between the statistic's `least` (0 or -1) and 1, judged by squares; False without `least`."""
     if statistic.least is None:
         return False
+    # x^2 <= x holds between 0 and 1 alone, and x^2 <= 1 between -1 and 1; single values are not kept
     most = [items.sums if statistic.least == 0 else items.counts for items in columns]
     return all(bool((items.squares <= bound * (1 + 1e-9)).all()) for items, bound in zip(columns, most, strict=True))
 

@@ -7,7 +7,7 @@ import numpy as np
 from pipeline_core.stats.resampling import Floats, Items
 from pipeline_core.stats.statistic import Statistic
 
-NO_SPREAD = 1e-12
+NO_SPREAD = 1e-12  # rounding leaves this much variation in equal values
 
 
 def effect_size(statistic: Statistic, ours: Items, theirs: Items) -> float | None:

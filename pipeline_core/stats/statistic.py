@@ -39,6 +39,7 @@ class Statistic:
         """Interval of the figure from an interval of the mean."""
         ends = self.of_mean(np.array([low, high]))
         if self.folds_at is not None and low <= self.folds_at <= high:
+            # least at the fold, which is no end of the interval
             return float(self.of_mean(np.float64(self.folds_at))), float(ends.max())
         return float(ends.min()), float(ends.max())
 
@@ -65,10 +66,11 @@ all are unknown), `exp_mean` is perplexity from mean negative log-likelihoods.""
 
 def mcnemar(right_a: Sequence[float] | Floats, right_b: Sequence[float] | Floats) -> float:
     """Two-sided exact McNemar test on paired 0/1 outcomes: a binomial test of the discordant pairs."""
-    from scipy.special import bdtr
+    from scipy.special import bdtr  # scipy.stats has the whole test, and takes seconds to import
 
     a, b = np.asarray(right_a) > 0.5, np.asarray(right_b) > 0.5
     first, second = int((a & ~b).sum()), int((~a & b).sum())
+    # both tails hold the middle term of an even split: twice a tail may exceed 1
     return min(1.0, 2 * float(bdtr(min(first, second), first + second, 0.5)))
 
 
@@ -78,6 +80,6 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     adjusted: list[float | None] = [None] * len(p_values)
     running = 0.0
     for rank, (p, index) in enumerate(known):
-        running = max(running, min(1.0, (len(known) - rank) * p))
+        running = max(running, min(1.0, (len(known) - rank) * p))  # a larger p never ends below a smaller one
         adjusted[index] = running
     return adjusted

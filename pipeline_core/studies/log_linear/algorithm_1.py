@@ -105,7 +105,7 @@ class StochasticLearner:
         state, theta = self.start(ascent_W), self.pairs.difference.new_zeros(self.pairs.difference[:, 0].shape)
         total = torch.zeros_like(theta)
         for pair_W in pair_TW:
-            total += theta
+            total += theta  # before the step: the iterate at which the gradient is taken
             gradient_WD, state = self.draw(theta, state, pair_W)
             theta = projected(theta - descent_W[:, None] * gradient_WD, self.constants.radius)
         return total / len(pair_TW)
@@ -117,6 +117,7 @@ class StochasticLearner:
 
 def projected(theta_WD: Tensor, radius: float) -> Tensor:
     """Nearest points in the ball of `radius` around zero."""
+    # at zero the quotient is infinite, and 1 after the clamp
     return theta_WD * (radius / theta_WD.norm(dim=-1, keepdim=True)).clamp(max=1)
 
 
@@ -126,5 +127,6 @@ def drawn_pairs(seeds: tuple[int, ...], steps: int, pairs: int) -> Tensor:
     Worlds of one seed share it for all features, scenarios and methods (common random numbers), so that differences
     between them do not come from the draw.
     """
+    # the length is in the seed: a longer run is no continuation
     columns = [np.random.default_rng([seed, steps]).integers(pairs, size=steps) for seed in seeds]
     return torch.from_numpy(np.stack(columns, -1))

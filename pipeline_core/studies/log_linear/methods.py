@@ -100,12 +100,13 @@ def loss_of(family: Family) -> PairLoss:
 
 def pair_losses(loss: PairLoss, margin: Tensor) -> Tensor:
     """Losses of margins of any shape; the reference is uniform, and terms that all completions share are left out."""
-    zero = margin.new_zeros(()).expand_as(margin)
+    zero = margin.new_zeros(()).expand_as(margin)  # a view of one number
     return loss(PairLogps(margin, zero, zero, zero, zero, zero))
 
 
 def slope(family: Family, margin: Tensor, beta: float) -> Tensor:
     """Derivative of the loss by the margin: -beta sigmoid(-beta h) (DPO), 2 (h - 1 / (2 beta)) (IPO)."""
+    # in place: margins of all worlds and pairs are large
     return torch.sigmoid(-beta * margin).mul_(-beta) if family == "dpo" else 2 * (margin - 1 / (2 * beta))
 
 
@@ -127,6 +128,7 @@ def closed_form(pairs: Pairs, beta: float) -> UpdateFunction:
     sum_WGD = by_group_WNX.sum(1).unflatten(-1, (-1, dimension))
 
     def update(theta_WCD: Tensor, margin_WCN: Tensor, weight_WCG: Tensor) -> Tensor:  # noqa: ARG001 - no memory
+        # the Gram matrices of groups are summed once, not in every iteration
         left = torch.einsum("wcg,wgde->wcde", weight_WCG, gram_WGDD)
         return torch.linalg.solve(left, weight_WCG @ sum_WGD) / (2 * beta)
 
@@ -159,7 +161,7 @@ def train(
             observe(theta, _shares(weightings, states))
         margin_WCN = theta @ rows_WDN
         for column, weighting in enumerate(weightings):
-            if weighting.losses != "none":
+            if weighting.losses != "none":  # fixed weights skip the product
                 sums_WG = (pair_losses(loss, margin_WCN[:, column])[:, None] @ pairs.member)[:, 0]
                 states[column] = weighting.step(sums_WG, size_WG, states[column])
                 # With all data as the batch, every form of row weights is equal to this.

@@ -105,7 +105,9 @@ def train_family(settings: StudySettings, worlds: Worlds, family: Family) -> Fam
     count = len(worlds.start)
     with one_thread_each() as threads, ThreadPoolExecutor(threads) as pool:
         ends = [round(count * part / threads) for part in range(threads + 1)]
+        # fewer worlds than threads leave empty shares
         slices = [slice(low, high) for low, high in pairwise(ends) if low < high]
+        # threads suffice: torch computes without Python's lock
         parts = list(pool.map(lambda chosen: _train(worlds.part(chosen), columns, iterations), slices))
     seconds, shape = time.perf_counter() - started, (len(settings.features), len(settings.scenarios), settings.seeds)
 
