@@ -138,7 +138,7 @@ def reliability(
 
 
 def _bin(confidence: float, items: Items, resamples: int) -> ReliabilityBin:
-    share = Bootstrap.of(items, resamples=resamples).estimate(SHARE)
+    share = Bootstrap.of(SHARE, items, resamples=resamples).estimate()
     assert share.value is not None
     value, tail = share.value / 100, tails(0.95)[0]
     low = value * tail if share.low is None else share.low / 100  # Markov's inequality
