@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from pipeline_core.stats import bounded, bounded_items
+from pipeline_core.stats import bounded
 from pipeline_core.stats.across import EXTREMES, Across, evenness_across, figure_across, range_across
 from pipeline_core.stats.constant_groups import bounded_draws, jointly_bounded_draws, pooled_draws, smoothed, symmetric
 from pipeline_core.stats.estimates import MCNEMAR, PAIRED, Difference, Estimate
@@ -130,12 +130,12 @@ class Bootstrap:
         if not self._is_smooth(across):
             low, high = apart(*groups, spread, level, lambda: (ends(mine), ends(base)))
             df = math.inf
-        elif across == "all" and statistic.linear and bounded_items.are_bounded(statistic, ours, theirs):
-            low, high = bounded_items.of_difference(statistic, ours, theirs, value, spread, level, k)
+        elif across == "all" and statistic.linear and bounded.are_bounded(statistic, ours, theirs):
+            low, high = bounded.of_difference(statistic, ours, theirs, value, spread, level, k)
         else:
             low, high = sides(around, value, spread, level)
         low, high = held(value, low, high, statistic.range, across)
-        if across == "all" and statistic.linear and n == k and bounded_items.are_binary_pairs(ours, theirs):
+        if across == "all" and statistic.linear and n == k and bounded.are_binary_pairs(ours, theirs):
             exact = mcnemar(ours.sums[:, 0, 0], theirs.sums[:, 0, 0])
             interval, test = agreeing(value, low, high, exact, df, level), MCNEMAR
         else:
@@ -159,6 +159,7 @@ class Bootstrap:
         drawn = np.where(np.isnan(means), np.nan, self.drawn[:, :, columns])
         clusters = (self._clusters.part(EVERY, columns).counts > 0).sum(0).astype(np.float64)
         ends = None if statistic.least is None else (statistic.least, 1.0)
+        fold: Any = statistic.folds_at
         seed = columns.start or 0  # models draw replacements independently
         is_lone = clusters == 1
         if across != "all" and ends is None:
@@ -177,7 +178,7 @@ class Bootstrap:
             ends,
             clusters,
             None if ends is None else smoothed(means, clusters, ends) / np.maximum(clusters, 1),
-            None if statistic.folds_at is None else partial(_on_fold, statistic.folds_at),
+            None if fold is None else lambda means: np.where(np.isnan(means), np.nan, fold),
         )
 
     def _even(self, across: Across, *columns: slice) -> tuple[float, float]:
@@ -206,12 +207,12 @@ class Bootstrap:
         statistic, items = self.statistic, self.items.part(EVERY, columns)
         k = items.counted()[1]
         clusters_G = (self._clusters.part(EVERY, columns).counts > 0).any(-1).sum(0).astype(np.float64)
-        if (bounds := bounded_items.where_all_agree(statistic, items, clusters_G, k, level)) is not None:
+        if (bounds := bounded.where_all_agree(statistic, items, clusters_G, k, level)) is not None:
             return bounds
         groups = self._plain._groups(columns, across)
         spread, mean = groups.spread, groups.value
         assert mean is not None
-        if statistic.least is None or not bounded_items.are_bounded(statistic, items):
+        if statistic.least is None or not bounded.are_bounded(statistic, items):
             return sides(groups.around, mean, spread, level)
         if statistic.least == 0:
             n = bounded.effective(mean * (1 - mean), spread, items.counts.sum(), k)
@@ -231,10 +232,6 @@ def _defined(statistic: Statistic, items: Items) -> Floats:
     """Means by group and column, (G, S), NaN where the statistic is undefined."""
     means = items.means
     return np.where(items.sums.any(0), means, np.nan) if statistic.needs_nonzero else means
-
-
-def _on_fold(fold: float, means: Floats) -> Floats:
-    return np.where(np.isnan(means), np.nan, fold)
 
 
 def _equal(ours: Items, theirs: Items) -> bool:

@@ -123,11 +123,9 @@ def reliability(
     flat = np.array([stated[item] for stated, items in zip(x, seeds, strict=True) for item in items], np.float64)
     if not len(flat):
         return []
-    bins, start, curve = equal_bins(flat), 0, []
-    of_seeds = []
-    for items in seeds:
-        of_seeds.append(dict(zip(items, bins[start : start + len(items)], strict=True)))
-        start += len(items)
+    bins, curve = equal_bins(flat), []
+    parts = np.split(bins, np.cumsum([len(items) for items in seeds])[:-1])
+    of_seeds = [dict(zip(items, part, strict=True)) for items, part in zip(seeds, parts, strict=True)]
     for index in np.unique(bins):
         chosen = [[item for item, own in of.items() if own == index] for of in of_seeds]
         having = [seed for seed, items in enumerate(chosen) if items]

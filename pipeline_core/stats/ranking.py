@@ -151,10 +151,6 @@ class RelationStatistic:
     rises_by_noise: bool = False
     """True if data without any error have a figure above 0: a calibration error (`stats.calibration`)."""
 
-    def selected(self, member_N: Bools, y: Floats) -> Bools:
-        """Mask of the items of a group's figure, (N,)."""
-        return self.select(member_N, y)
-
     def values(self, x: Floats, y: Floats, weights_RN: Weights | None = None) -> Floats:
         """Values that figures are made from: of every resample, (R,); of the data alone, (1,), without weights."""
         weights_RN = np.ones((1, len(x))) if weights_RN is None else weights_RN

@@ -39,7 +39,7 @@ def independent_values(statistic: RelationStatistic, y: Floats, cluster: NDArray
 def group_evenness(statistic: RelationStatistic, items: Paired, group: int) -> tuple[float, float]:
     """Degrees of freedom and correction of a group's variance; with classes, combined over both (`evenness_across`)."""
     y = items.y[:, 0] if items.y.shape[1] else np.zeros(0)
-    chosen = statistic.selected(items.member[:, group], y) if len(y) else np.zeros(0, dtype=bool)
+    chosen = statistic.select(items.member[:, group], y) if len(y) else np.zeros(0, dtype=bool)
     parts = [chosen & (y == label) for label in (1, 0)] if statistic.by_class else [chosen]
     by_part = [evenness(cluster_sizes(items.cluster[part])) for part in parts if part.any()]
     if not by_part:
@@ -55,7 +55,7 @@ def cluster_sizes(cluster: NDArray[np.intp]) -> Floats:
 def chosen_items(statistic: RelationStatistic, items: Paired, group: int, column: int) -> NDArray[np.intp]:
     """Indices of the items behind the figure of a group and a model."""
     known = np.isfinite(items.x[:, column]) & np.isfinite(items.y[:, column])
-    return np.flatnonzero(known & statistic.selected(items.member[:, group], items.y[:, column]))
+    return np.flatnonzero(known & statistic.select(items.member[:, group], items.y[:, column]))
 
 
 def equal_models(items: Paired) -> NDArray[np.bool_]:

@@ -83,11 +83,6 @@ class Items:
         return ratio_of(self.squares.sum(0), self.counts.sum(0))
 
     @property
-    def item_means(self) -> Floats:
-        """Mean of every item of the first group, (C, S); NaN where it is absent."""
-        return ratio_of(self.sums[:, 0], self.counts[:, 0])
-
-    @property
     def parts(self) -> tuple[Floats, Floats, Floats]:
         """Sums, counts and squares."""
         return self.sums, self.counts, self.squares

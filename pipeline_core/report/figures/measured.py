@@ -13,13 +13,12 @@ from pipeline_core.report.figures.collect import ModelEvaluation
 from pipeline_core.report.figures.resampled import Resamples, of_one_seed
 from pipeline_core.stats.across import Across
 from pipeline_core.stats.bootstrap import Bootstrap
-from pipeline_core.stats.effect import effect_size
 from pipeline_core.stats.estimates import Difference, Estimate
 from pipeline_core.stats.intervals import correlation, mover
 from pipeline_core.stats.ranking import RELATIONS
 from pipeline_core.stats.relation_bootstrap import RelationBootstrap
 from pipeline_core.stats.resampling import Items
-from pipeline_core.stats.statistic import STATISTICS, Statistic
+from pipeline_core.stats.statistic import STATISTICS, Statistic, effect_size
 
 MeasureEntry = Mapping[str, Any]
 
