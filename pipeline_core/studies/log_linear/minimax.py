@@ -67,7 +67,7 @@ class Barrier:
         theta_WD, rows = point_WP[:, :-1], self.pairs.difference
         margin_WN, identity = self._margins(theta_WD), torch.eye(rows.shape[-1], dtype=rows.dtype)
         # Gradients (W, G, P) of the groups' slacks t - L_g, and second derivatives of the losses.
-        loss_slope_WGD = self._share().mT @ (slope(self.family, margin_WN, BETA[self.family])[..., None] * rows)
+        loss_slope_WGD = self._share().mT @ (slope(self.family, margin_WN)[..., None] * rows)
         slack_slope_WGP = torch.cat([-loss_slope_WGD, torch.ones_like(loss_slope_WGD[..., :1])], -1)
         inverse_WG = 1 / (point_WP[:, -1:] - self.losses(theta_WD))
         # weight of a pair's second derivative: its group's 1 / slack

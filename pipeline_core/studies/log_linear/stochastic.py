@@ -6,9 +6,9 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from torch import Tensor
 
 from pipeline_core.errors import BadInput
 from pipeline_core.stats.paired import SeedMean, over_seeds
@@ -20,11 +20,8 @@ from pipeline_core.studies.log_linear.settings import SHORTEST_STOCHASTIC, Study
 from pipeline_core.studies.log_linear.synthetic import TRAINING
 from pipeline_core.studies.log_linear.training import Worlds, one_thread_each
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
 LAST_DECADE = 10
-Minima = Mapping[str, "Tensor"]
+Minima = Mapping[str, Tensor]
 """Least worst-group loss of every world in the ball, (W,), by method."""
 
 
