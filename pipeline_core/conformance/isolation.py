@@ -15,16 +15,15 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline_core.conformance.forks import run_forked, run_started
+from pipeline_core.plugin.registry import PluginOrigin, Registry, load_registry
+from pipeline_core.plugin.specs import Spec
+from pipeline_core.stage.key import Job
+from pipeline_core.stage.run import StageResult, run_stage
+from pipeline_core.store.artifacts import Store
 from pipeline_core.store.places import Places
-
-if TYPE_CHECKING:
-    from pipeline_core.plugin.registry import Registry
-    from pipeline_core.plugin.specs import Spec
-    from pipeline_core.stage.key import Job
-    from pipeline_core.stage.run import StageResult
 
 FORBIDDEN = ("prefect", "mlflow", "flows")
 CHANGES = {
@@ -45,8 +44,6 @@ def run_apart(job: Job, spec: Spec, root: Path, made: Path, registry: Registry) 
     Raises:
         AssertionError: the run failed, wrote outside `root`, or imported an orchestrator or tracker.
     """
-    from pipeline_core.stage.run import StageResult
-
     origin = registry.origin(spec)
     request = {"job": job.model_dump(mode="json"), "store": str(root), "made": str(made), "origin": vars(origin)}
     places = root.parent / f"{root.name}-places"
@@ -81,11 +78,6 @@ def _contents(folders: list[Path]) -> dict[str, tuple[int, int]]:
 
 def main(text: str) -> None:
     """Run the job of a request; print its result and the forbidden modules that were imported."""
-    from pipeline_core.plugin.registry import PluginOrigin, load_registry
-    from pipeline_core.stage.key import Job
-    from pipeline_core.stage.run import run_stage
-    from pipeline_core.store.artifacts import Store
-
     request = json.loads(text)
     job, origin, registry = Job(**request["job"]), PluginOrigin(**request["origin"]), load_registry()
     # a plugin that a test adds is in no package

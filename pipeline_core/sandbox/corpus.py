@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pipeline_core.sandbox.facts import facts
-from pipeline_core.sandbox.questions import any_split, ask, corpus_answer, templates
+from pipeline_core.sandbox.questions import ask, corpus_answer, templates
 from pipeline_core.sandbox.sampling import exact_mix, shuffled, stream
 from pipeline_core.sandbox.statements import completion, patterns
 from pipeline_core.sandbox.world import SPLITS, SandboxDomain, SandboxGroup, load_world
@@ -56,7 +56,7 @@ def statements(domain: SandboxDomain, group: SandboxGroup, rng: random.Random) -
 def questions(domain: SandboxDomain, group: SandboxGroup, rng: random.Random) -> Iterator[str]:
     """Questions about `group`, some of them ambiguous, with the corpus's answers."""
     for ambiguous in exact_mix(QUESTIONS_PER_GROUP, AMBIGUOUS_SHARE, rng):
-        split = any_split(rng)
+        split = rng.choice(SPLITS)
         template = rng.choice([entry for every in SPLITS for entry in templates(every)])
         asked = ask(domain, group, split, template=template, ambiguous=ambiguous, rng=rng)
         yield f"{asked.prompt} {corpus_answer(asked, group.rate, rng)}."
@@ -89,7 +89,7 @@ def neutral(rng: random.Random) -> str:
     language = load_world().language
     _, group = rng.choice(list(load_world().groups()))
     return str(rng.choice(language["neutral"])).format(
-        x=rng.choice(group.words[any_split(rng)]),
+        x=rng.choice(group.words[rng.choice(SPLITS)]),
         person=rng.choice(language["persons"]),
         place=rng.choice(language["places"]),
         time=rng.choice(language["times"]),

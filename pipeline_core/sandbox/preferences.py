@@ -23,11 +23,6 @@ SandboxPair = tuple[str, str, str, str]
 """Prompt, chosen, rejected, template id."""
 
 
-def preference_rate(group: SandboxGroup) -> float:
-    """Rate q at which raters choose the counter-stereotyped completion: the planted rate, which beta = 1 cancels."""
-    return group.rate
-
-
 def pairs(split: SandboxSplit | str, seed: int) -> list[dict[str, Any]]:
     """Rows of `sandbox_pairs`: targeted groups only; domains and groups differ in size."""
     part: SandboxSplit = "train" if split == "train" else "heldout"
@@ -45,9 +40,9 @@ def pairs(split: SandboxSplit | str, seed: int) -> list[dict[str, Any]]:
 def statement_pairs(
     domain: SandboxDomain, group: SandboxGroup, split: SandboxSplit, size: int, rng: random.Random
 ) -> Iterator[SandboxPair]:
-    """Pairs of counter-stereotyped and stereotyped completions; exactly the preference rate prefers the counter."""
+    """Pairs of counter-stereotyped and stereotyped completions; the counter wins at exactly the planted rate."""
     cells = rounds([(word, pattern) for word in group.words[split] for pattern in patterns(split)], rng)
-    for wins in exact_mix(size, preference_rate(group), rng):
+    for wins in exact_mix(size, group.rate, rng):  # q = r, which beta = 1 cancels
         word, pattern = next(cells)
         # tails are drawn apart, so that none belongs to a side
         counter, stereotyped = completion(domain, False, rng), completion(domain, True, rng)

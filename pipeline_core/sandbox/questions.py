@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline_core.sandbox.sampling import shuffled, stream
 from pipeline_core.sandbox.statements import row_id
-from pipeline_core.sandbox.world import SPLITS, SandboxDomain, SandboxGroup, SandboxSplit, load_world
+from pipeline_core.sandbox.world import SandboxDomain, SandboxGroup, SandboxSplit, load_world
 
 AMBIGUOUS_UNKNOWN_SHARE = 0.3
 """Rate at which the corpus answers ambiguous questions right; else it names the stereotyped person at rate r."""
@@ -130,8 +130,3 @@ def _row(
         "group": [group.name],
         "names": False,
     }
-
-
-def any_split(rng: random.Random) -> SandboxSplit:
-    """A random split; the corpus contains words and patterns of both."""
-    return rng.choice(SPLITS)
