@@ -199,7 +199,7 @@ class Bootstrap:
 
     @cached_property
     def _plain(self) -> Bootstrap:
-        """The same resamples, with the mean itself as the figure."""
+        """Bootstrap of the mean itself, over the same resamples."""
         return replace(self, statistic=replace(self.statistic, of_mean=AS_IT_IS.of_mean, folds_at=None))
 
     def _of_mean(self, columns: slice, across: Across, level: float) -> tuple[float, float]:

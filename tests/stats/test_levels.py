@@ -198,7 +198,7 @@ def test_s9_a_report_draws_as_many_resamples_for_many_policies_as_for_one():
         )
     tables = tables_of(found, [one.label for one in found])
     assert {one.resamples for one in tables.found} == {RESAMPLES}
-    assert all(one.pooled.found.drawn.shape[0] == RESAMPLES for one in tables.found)
+    assert all(one.pooled.drawn.shape[0] == RESAMPLES for one in tables.found)
     cells = [cell for row in tables.rows for cell in row.cells if cell.model != "base"]
     assert len(cells) == 160
     assert all(cell.verdict == "better" for cell in cells), "p-values go below what the correction asks for"
