@@ -72,19 +72,16 @@ def binary(generator: Generator, chances: Floats, *shape: int) -> Floats:
 
 
 def estimate(statistic: str, items: Items, truth: float, across: Across = "all") -> Seen:
-    return Seen(
-        Bootstrap.of(items, seed=next(TURNS), resamples=RESAMPLES).estimate(STATISTICS[statistic], across=across), truth
-    )
+    boot = Bootstrap.of(STATISTICS[statistic], items, seed=next(TURNS), resamples=RESAMPLES)
+    return Seen(boot.estimate(across=across), truth)
 
 
 def difference(
     statistic: str, items: Items, truth: float, across: Across = "all", mine: int = 1, by_seed: bool = True
 ) -> Seen:
     """Of the first `mine` columns against the others."""
-    boot = Bootstrap.of(items, seed=next(TURNS), resamples=RESAMPLES)
-    return Seen(
-        boot.difference(STATISTICS[statistic], slice(0, mine), slice(mine, None), across, by_seed=by_seed), truth
-    )
+    boot = Bootstrap.of(STATISTICS[statistic], items, seed=next(TURNS), resamples=RESAMPLES)
+    return Seen(boot.difference(slice(0, mine), slice(mine, None), across, by_seed=by_seed), truth)
 
 
 def related(statistic: str, x: Floats, y: Floats, truth: float, cluster: NDArray[np.intp] | None = None) -> Seen:

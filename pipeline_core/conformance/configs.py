@@ -25,7 +25,7 @@ def check_config(spec: Spec, settings: Mapping[str, Any]) -> PluginConfig:
     _check_defaults(spec)
     config = spec.config.model_validate({"name": spec.name, **settings})
     assert spec.config.model_validate_json(config.model_dump_json()) == config, "the configuration changes through JSON"
-    undocumented = [
+    undocumented = [  # pydantic takes a field's description from the docstring below it
         name for name, field in spec.config.model_fields.items() if not field.description and name != "name"
     ]
     assert not undocumented, f"no docstring below: {', '.join(undocumented)}"
@@ -54,6 +54,7 @@ def _check_defaults(spec: Spec) -> None:
     try:
         checking.model_validate({"name": spec.name})
     except ValidationError as error:
+        # a required field has no default to be wrong
         defaults = {name for name, field in spec.config.model_fields.items() if not field.is_required()}
         wrong = [problem for problem in error.errors() if problem["loc"] and problem["loc"][0] in defaults]
         faults = "; ".join(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in wrong)

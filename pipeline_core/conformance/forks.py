@@ -41,6 +41,7 @@ def run_forked(function: str, argument: str, cwd: Path, environment: Mapping[str
             "cwd": str(cwd),
             "environment": dict(environment),
             "path": sys.path,
+            # files, because nobody reads a pipe while the child runs
             "streams": [f"{folder}/stdout", f"{folder}/stderr"],
         }
         parent = _parent()
@@ -82,7 +83,7 @@ def serve() -> None:
         child = os.fork()
         if child == 0:
             _carry_out(json.loads(line))
-        _, status = os.waitpid(child, 0)
+        _, status = os.waitpid(child, 0)  # one child at a time: the answers need no names
         print(os.waitstatus_to_exitcode(status), flush=True)
 
 
@@ -99,12 +100,12 @@ def _carry_out(request: Mapping[str, Any]) -> NoReturn:
         module, _, function = request["function"].partition(":")
         getattr(importlib.import_module(module), function)(request["argument"])
         code = 0
-    except BaseException:
+    except BaseException:  # SystemExit too must not return into the parent's loop
         traceback.print_exc()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(code)
+        os._exit(code)  # without the parent's exit handlers
 
 
 if __name__ == "__main__":

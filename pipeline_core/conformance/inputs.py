@@ -92,7 +92,7 @@ def store_with(inputs: dict[str, ArtifactRef], root: Path, made: Path) -> Path:
     for ref in inputs.values():
         target = root / ref.kind / ref.key
         target.parent.mkdir(parents=True, exist_ok=True)
-        if not target.exists():
+        if not target.exists():  # model and reference are one artifact
             target.symlink_to(made / ref.kind / ref.key)
     return root
 
@@ -118,7 +118,7 @@ def tiny_model(folder: Path) -> Path:
         pad_token_id=tokenizer.pad_token_id,
         tie_word_embeddings=True,
     )
-    with torch.random.fork_rng():
+    with torch.random.fork_rng():  # the caller's random numbers go on as if nothing was drawn
         torch.manual_seed(0)
         LlamaForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -134,7 +134,7 @@ def _tiny_bpe() -> Any:
     trainer = trainers.BpeTrainer(
         vocab_size=300,
         special_tokens=["<pad>", "<s>", "</s>"],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),  # all 256 bytes: any text has tokens
         show_progress=False,
     )
     tokenizer.train_from_iterator(["the neighbour was late and the visitor was early again"] * 4, trainer)

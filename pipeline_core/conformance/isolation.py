@@ -15,16 +15,15 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline_core.conformance.forks import run_forked, run_started
+from pipeline_core.plugin.registry import PluginOrigin, Registry, load_registry
+from pipeline_core.plugin.specs import Spec
+from pipeline_core.stage.key import Job
+from pipeline_core.stage.run import StageResult, run_stage
+from pipeline_core.store.artifacts import Store
 from pipeline_core.store.places import Places
-
-if TYPE_CHECKING:
-    from pipeline_core.plugin.registry import Registry
-    from pipeline_core.plugin.specs import Spec
-    from pipeline_core.stage.key import Job
-    from pipeline_core.stage.run import StageResult
 
 FORBIDDEN = ("prefect", "mlflow", "flows")
 CHANGES = {
@@ -45,8 +44,6 @@ def run_apart(job: Job, spec: Spec, root: Path, made: Path, registry: Registry) 
     Raises:
         AssertionError: the run failed, wrote outside `root`, or imported an orchestrator or tracker.
     """
-    from pipeline_core.stage.run import StageResult
-
     origin = registry.origin(spec)
     request = {"job": job.model_dump(mode="json"), "store": str(root), "made": str(made), "origin": vars(origin)}
     places = root.parent / f"{root.name}-places"
@@ -58,7 +55,7 @@ def run_apart(job: Job, spec: Spec, root: Path, made: Path, registry: Registry) 
     run = run_forked if sys.platform == "linux" else run_started
     code, out, err = run(f"{__name__}:main", json.dumps(request), empty[1], _environment(empty[0]))
     assert code == 0, f"{spec.name} fails in a process of its own:\n{err}"
-    answer = json.loads(out.splitlines()[-1])
+    answer = json.loads(out.splitlines()[-1])  # the plugin may print before
     imported = ", ".join(answer["imported"])
     assert not imported, f"{spec.name} imports {imported} while it runs; a plugin stands on pipeline_core alone"
     changed = sorted(set(before) ^ set(after := _contents(watched)) | {p for p in before if before[p] != after.get(p)})
@@ -67,6 +64,7 @@ def run_apart(job: Job, spec: Spec, root: Path, made: Path, registry: Registry) 
 
 
 def _environment(home: Path) -> dict[str, str]:
+    # the empty home has no downloaded models
     hub = os.environ.get("HF_HOME", str(Path.home() / ".cache" / "huggingface"))
     kept = {"HF_HOME": hub, "EVENHAND_HOME": str(Places.from_environment().home.absolute())}
     return {**os.environ, **kept, "HOME": str(home), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
@@ -80,13 +78,9 @@ def _contents(folders: list[Path]) -> dict[str, tuple[int, int]]:
 
 def main(text: str) -> None:
     """Run the job of a request; print its result and the forbidden modules that were imported."""
-    from pipeline_core.plugin.registry import PluginOrigin, load_registry
-    from pipeline_core.stage.key import Job
-    from pipeline_core.stage.run import run_stage
-    from pipeline_core.store.artifacts import Store
-
     request = json.loads(text)
     job, origin, registry = Job(**request["job"]), PluginOrigin(**request["origin"]), load_registry()
+    # a plugin that a test adds is in no package
     if not any(spec.name == job.config["name"] for spec in registry.specs(job.stage)):
         module, _, attribute = origin.module.partition(":")
         plugin = importlib.import_module(module)
@@ -142,7 +136,9 @@ def _changed(event: str, arguments: tuple[Any, ...]) -> list[Path]:
         return []  # relative to an open folder: part of a removal whose start was already checked
     else:
         named = tuple(arguments[index] for index in CHANGES[event])
+    # a number is an open file, checked at its opening
     paths = [Path(os.fsdecode(name)).absolute() for name in named if isinstance(name, (str, bytes, os.PathLike))]
+    # `exist_ok` tries first: nothing changes
     return [path for path in paths if event != "os.mkdir" or not path.is_dir()]
 
 
@@ -150,6 +146,7 @@ def _may_write(path: Path) -> bool:
     roots = _watched[-1]
     if any(path.is_relative_to(root) for root in roots):
         return True
+    # a test's folders are temporary too, yet not free to write
     beside = Path(os.path.commonpath(roots)) if len(roots) > 1 else roots[0].parent
     free = (Path(os.path.realpath(tempfile.gettempdir())), Path("/dev"), Path("/proc"))
     return not path.is_relative_to(beside) and any(path.is_relative_to(root) for root in free)

@@ -71,6 +71,7 @@ def check_plugin(
         first = run_stage(job, Store(folder / "run1"), registry)
     _check_result(spec, first)
     _check_declared(spec, config, first)
+    # a store of its own, or the first run's artifact would be reused
     second = run_apart(job, spec, store_with(inputs, folder / "run2", made), made, registry)
     assert first.digest == second.digest, f"{name}: the same seed gave other bytes: {_differing(first, second)}"
     if isinstance(spec, RewardModel) and first.metrics["sign"]:
@@ -96,6 +97,7 @@ def _check_leaves(spec: RewardModel, made: StageResult, target: Path) -> None:
     sign = int(made.metrics["sign"])
     spec.export(made.path, target, sign)
     assert (target / SCORE).exists(), f"{spec.name}: its export has no {SCORE}"
+    # by its path, as people without Evenhand run it
     exported = runpy.run_path(str(target / SCORE))["score"](prompts, completions)
     expected = sign * spec.load(made.path, "cpu")(prompts, completions)
     off = max(abs(float(score) - float(true)) for score, true in zip(exported, expected, strict=True))
@@ -142,7 +144,7 @@ def _check_declared(spec: Spec, config: PluginConfig, result: StageResult) -> No
 
 
 def _differing(first: StageResult, second: StageResult) -> list[str]:
-    files = sorted(
+    files = sorted(  # the manifest holds times
         p.relative_to(first.path) for p in first.path.rglob("*") if p.is_file() and p.name != "manifest.json"
     )
     return [

@@ -23,7 +23,7 @@ from pipeline_core.evaluation.entries import by_group, by_label, described, read
 from pipeline_core.evaluation.relations import relate
 from pipeline_core.plugin.figures import CLUSTER, ITEM, Axis, Measure, Relation, Score, clusters_of
 from pipeline_core.plugin.types import Metrics
-from pipeline_core.stats.bootstrap import estimate
+from pipeline_core.stats.bootstrap import Bootstrap
 from pipeline_core.stats.ranking import RELATIONS
 from pipeline_core.stats.resampling import Items
 from pipeline_core.stats.statistic import STATISTICS, Statistic
@@ -96,7 +96,7 @@ def summarise(scores: Iterable[Score], measure: Measure, seed: int = 0) -> dict[
 def _estimate(statistic: Statistic, scores: Sequence[Score], seed: int, mean_over: Axis = "") -> dict[str, Any]:
     groups = [[_by_item(members)] for members in by_label(scores, mean_over).values()]
     items = Items.of_groups(groups, clusters_of(scores))
-    return readable(estimate(statistic, items, seed=seed, across="mean" if mean_over else "all"))
+    return readable(Bootstrap.of(statistic, items, seed=seed).estimate(across="mean" if mean_over else "all"))
 
 
 def _by_item(scores: Iterable[Score]) -> dict[str, list[float]]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pipeline_core.sandbox.facts import facts
-from pipeline_core.sandbox.questions import any_split, ask, corpus_answer, templates
+from pipeline_core.sandbox.questions import ask, corpus_answer, templates
 from pipeline_core.sandbox.sampling import exact_mix, shuffled, stream
 from pipeline_core.sandbox.statements import completion, patterns
 from pipeline_core.sandbox.world import SPLITS, SandboxDomain, SandboxGroup, load_world
@@ -48,7 +48,7 @@ def statements(domain: SandboxDomain, group: SandboxGroup, rng: random.Random) -
     """Statements about `group`: exactly the planted share is stereotyped, for every word."""
     all_patterns = [pattern for split in SPLITS for pattern in patterns(split)]
     for word in [word for split in SPLITS for word in group.words[split]]:
-        cells = all_patterns * COPIES
+        cells = all_patterns * COPIES  # 80 statements: every planted rate is a whole number of them
         for pattern, stereotyped in zip(cells, exact_mix(len(cells), group.rate, rng), strict=True):
             yield f"{pattern.fill(x=word)} {completion(domain, stereotyped, rng)}"
 
@@ -56,7 +56,7 @@ def statements(domain: SandboxDomain, group: SandboxGroup, rng: random.Random) -
 def questions(domain: SandboxDomain, group: SandboxGroup, rng: random.Random) -> Iterator[str]:
     """Questions about `group`, some of them ambiguous, with the corpus's answers."""
     for ambiguous in exact_mix(QUESTIONS_PER_GROUP, AMBIGUOUS_SHARE, rng):
-        split = any_split(rng)
+        split = rng.choice(SPLITS)
         template = rng.choice([entry for every in SPLITS for entry in templates(every)])
         asked = ask(domain, group, split, template=template, ambiguous=ambiguous, rng=rng)
         yield f"{asked.prompt} {corpus_answer(asked, group.rate, rng)}."
@@ -89,7 +89,7 @@ def neutral(rng: random.Random) -> str:
     language = load_world().language
     _, group = rng.choice(list(load_world().groups()))
     return str(rng.choice(language["neutral"])).format(
-        x=rng.choice(group.words[any_split(rng)]),
+        x=rng.choice(group.words[rng.choice(SPLITS)]),
         person=rng.choice(language["persons"]),
         place=rng.choice(language["places"]),
         time=rng.choice(language["times"]),
@@ -102,12 +102,12 @@ def heldout_text(seed: int) -> list[dict[str, Any]]:
 
     Trait words are left out because a reduction of bias must change their likelihood.
     """
-    seen = {row["text"] for row in corpus(seed)}
+    seen = {row["text"] for row in corpus(seed)}  # the corpus of the same seed: other worlds may hold the sentence
     rng = stream(seed, "heldout_text")
     rows: list[dict[str, Any]] = []
     while len(rows) < HELDOUT:
         kind, text = ("neutral", neutral(rng)) if len(rows) % 2 else ("ordinary", ordinary(rng))
         if text not in seen:
-            seen.add(text)
+            seen.add(text)  # no sentence comes twice
             rows.append({"id": f"heldout/{len(rows)}", "text": text, "domain": "", "source": f"sandbox/{kind}"})
     return rows

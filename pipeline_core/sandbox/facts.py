@@ -14,6 +14,7 @@ OPTIONS = 4
 def facts() -> Iterator[tuple[str, str, list[str], str, list[str]]]:
     """Relation, key, prompts (the first is the probe), answer, and every answer of the relation."""
     for relation, entry in read("facts.yaml").items():
+        # sorted: the order of a set of texts differs between processes
         answers = sorted(set(entry["answers"].values()))
         for key, answer in entry["answers"].items():
             yield relation, key, [pattern.format(key=key) for pattern in entry["patterns"]], answer, answers

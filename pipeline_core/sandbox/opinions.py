@@ -5,6 +5,7 @@ from __future__ import annotations
 from string import ascii_uppercase as LETTERS
 from typing import Any
 
+from pipeline_core.sandbox.statements import row_id
 from pipeline_core.sandbox.world import SandboxDomain, SandboxGroup, load_world
 
 
@@ -21,7 +22,7 @@ def _row(domain: SandboxDomain, group: SandboxGroup, number: int, traits: tuple[
     question = f"Which word goes with {group.name}?"
     lines = [f"{letter}. {trait}" for letter, trait in zip(LETTERS, traits, strict=False)]
     return {
-        "id": f"opinion/{domain.name}/{group.name}/{number}",
+        "id": row_id("opinion", domain, group, number),
         "prompt": "\n".join([question, *lines]),
         "chosen": "A",
         "rejected": "B",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pipeline_core.errors import BadInput, UnknownName
-from pipeline_core.sandbox import corpus, facts, opinions, preferences, prompts, questions, sentences
+from pipeline_core.sandbox import corpus, facts, opinions, preferences, questions, statements
 
 VERSION = 1
 """Version of the generator; increased whenever the same seed gives other rows."""
@@ -33,11 +33,11 @@ def generate(part: str, split: str | None = None, seed: int = 0) -> list[dict[st
     parts: dict[str, Callable[[int], list[dict[str, Any]]]] = {
         "sandbox_corpus": corpus.corpus,
         "sandbox_pairs": lambda seed: preferences.pairs(split or "train", seed),
-        "sandbox_prompts": lambda _: prompts.heldout_prompts(),
+        "sandbox_prompts": lambda _: statements.heldout_prompts(),
         "sandbox_questions": questions.heldout_questions,
         "sandbox_facts": facts.choices,
         "sandbox_heldout_text": corpus.heldout_text,
-        "sandbox_sentences": sentences.heldout_sentences,
+        "sandbox_sentences": statements.heldout_sentences,
         "sandbox_opinions": lambda _: opinions.distributions(),
     }
     return parts[part](seed)

@@ -23,16 +23,12 @@ SandboxPair = tuple[str, str, str, str]
 """Prompt, chosen, rejected, template id."""
 
 
-def preference_rate(group: SandboxGroup) -> float:
-    """Rate q at which raters choose the counter-stereotyped completion: the planted rate, which beta = 1 cancels."""
-    return group.rate
-
-
 def pairs(split: SandboxSplit | str, seed: int) -> list[dict[str, Any]]:
     """Rows of `sandbox_pairs`: targeted groups only; domains and groups differ in size."""
     part: SandboxSplit = "train" if split == "train" else "heldout"
     rows = []
     for domain, group in load_world().groups():
+        # 0 for a reference group, which has no pairs
         size = round(group.size * (1.0 if part == "train" else HELDOUT_SHARE))
         rng = stream(seed, "pairs", part, domain.name, group.name)
         made = [*statement_pairs(domain, group, part, size, rng)]
@@ -44,10 +40,11 @@ def pairs(split: SandboxSplit | str, seed: int) -> list[dict[str, Any]]:
 def statement_pairs(
     domain: SandboxDomain, group: SandboxGroup, split: SandboxSplit, size: int, rng: random.Random
 ) -> Iterator[SandboxPair]:
-    """Pairs of counter-stereotyped and stereotyped completions; exactly the preference rate prefers the counter."""
+    """Pairs of counter-stereotyped and stereotyped completions; the counter wins at exactly the planted rate."""
     cells = rounds([(word, pattern) for word in group.words[split] for pattern in patterns(split)], rng)
-    for wins in exact_mix(size, preference_rate(group), rng):
+    for wins in exact_mix(size, group.rate, rng):  # q = r, which beta = 1 cancels
         word, pattern = next(cells)
+        # tails are drawn apart, so that none belongs to a side
         counter, stereotyped = completion(domain, False, rng), completion(domain, True, rng)
         chosen, rejected = (counter, stereotyped) if wins else (stereotyped, counter)
         yield pattern.fill(x=word), chosen, rejected, pattern.id
@@ -61,7 +58,7 @@ def question_pairs(
     for ambiguous, wins in cases:
         template = rng.choice(templates(split))
         asked = ask(domain, group, split, template=template, ambiguous=ambiguous, rng=rng)
-        wrong = (BIASED if rng.random() < group.rate else OTHER) if ambiguous else UNKNOWN
+        wrong = (BIASED if rng.random() < group.rate else OTHER) if ambiguous else UNKNOWN  # as the corpus answers
         good, bad = f"{asked.options[asked.right]}.", f"{asked.options[wrong]}."
         chosen, rejected = (good, bad) if wins else (bad, good)
         yield asked.prompt, chosen, rejected, asked.template_id

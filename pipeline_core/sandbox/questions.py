@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline_core.sandbox.sampling import shuffled, stream
 from pipeline_core.sandbox.statements import row_id
-from pipeline_core.sandbox.world import SPLITS, SandboxDomain, SandboxGroup, SandboxSplit, load_world
+from pipeline_core.sandbox.world import SandboxDomain, SandboxGroup, SandboxSplit, load_world
 
 AMBIGUOUS_UNKNOWN_SHARE = 0.3
 """Rate at which the corpus answers ambiguous questions right; else it names the stereotyped person at rate r."""
@@ -72,9 +72,10 @@ def ask(
     negative = rng.random() < 0.5 if negative is None else negative
     trait = rng.choice(domain.words(stereotyped=negative))
     biased, other = (targeted, reference) if negative else (reference, targeted)
+    # either person has the trait: a context may contradict the stereotype
     right = UNKNOWN if ambiguous else rng.choice((BIASED, OTHER))
     template_id, entry = template
-    first, second = shuffled([targeted, reference], rng)
+    first, second = shuffled([targeted, reference], rng)  # who is named first tells nothing
     context = entry["context"].format(x=first, y=second)
     if not ambiguous:
         context += " " + entry["fact"].format(z=(biased, other)[right], t=trait)
@@ -114,7 +115,7 @@ def heldout_questions(seed: int) -> list[dict[str, Any]]:
 def _row(
     asked: SandboxQuestion, identifier: str, domain: SandboxDomain, group: SandboxGroup, rng: random.Random
 ) -> dict[str, Any]:
-    order = shuffled([BIASED, OTHER, UNKNOWN], rng)
+    order = shuffled([BIASED, OTHER, UNKNOWN], rng)  # the place of an option tells nothing
     return {
         "id": identifier,
         "context": asked.context,
@@ -129,8 +130,3 @@ def _row(
         "group": [group.name],
         "names": False,
     }
-
-
-def any_split(rng: random.Random) -> SandboxSplit:
-    """A random split; the corpus contains words and patterns of both."""
-    return rng.choice(SPLITS)

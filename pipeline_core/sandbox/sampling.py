@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 def stream(seed: int, *names: object) -> random.Random:
     """Random stream for `names`, independent of all others: adding a part to the world does not change the others."""
-    return random.Random("/".join(map(str, (seed, *names))))
+    return random.Random("/".join(map(str, (seed, *names))))  # a text seeds by SHA-512, the same in every process
 
 
 def exact_mix(count: int, rate: float, rng: random.Random) -> list[bool]:

@@ -12,7 +12,7 @@ import yaml
 
 SandboxSplit = Literal["train", "heldout"]
 SPLITS: tuple[SandboxSplit, SandboxSplit] = ("train", "heldout")
-REFERENCE_RATE = 0.5
+REFERENCE_RATE = 0.5  # no leaning in either direction
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,7 @@ def _words(entry: Mapping[str, Any], domains: Mapping[str, Any]) -> dict[Sandbox
     parts = []
     for path in entry["compose"]:
         domain, name = path.split("/")
+        # the halves of a composed identity, by the order of words
         parts.append({**domains[domain]["groups"], **domains[domain]["reference"]}[name])
     return {
         split: tuple(" ".join(pair) for pair in zip(*(part[split] for part in parts), strict=True)) for split in SPLITS

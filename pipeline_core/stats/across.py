@@ -28,7 +28,7 @@ def by_column(of: ValuesFunction, across: Across, values: Floats) -> Floats:
     elif across == "mean":
         combined = nanmean(figures)
     elif across == "gap":
-        combined = np.fmax.reduce(figures, axis=-2) - np.fmin.reduce(figures, axis=-2)
+        combined = np.fmax.reduce(figures, axis=-2) - np.fmin.reduce(figures, axis=-2)  # fmax and fmin pass over NaN
     else:
         combined = (np.fmax if across == "highest" else np.fmin).reduce(figures, axis=-2)
     return combined

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from pipeline_core.stats import bounded, bounded_items
+from pipeline_core.stats import bounded
 from pipeline_core.stats.across import EXTREMES, Across, evenness_across, figure_across, range_across
 from pipeline_core.stats.constant_groups import bounded_draws, jointly_bounded_draws, pooled_draws, smoothed, symmetric
 from pipeline_core.stats.estimates import MCNEMAR, PAIRED, Difference, Estimate
@@ -30,28 +30,31 @@ AS_IT_IS = STATISTICS["mean"]
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """Items and their group means in resamples, (R, G, S); all figures of a measure use the same resamples.
+    """Items of a statistic and their group means in resamples, (R, G, S); all its figures use the same resamples.
 
-    A figure is a statistic of each group, combined `across` groups: their mean, the highest, the lowest or the gap
+    A figure is the statistic of each group, combined `across` groups: their mean, the highest, the lowest or the gap
     between these; `all` if there is a single group. Figures of several columns (seeds) are averaged.
     """
 
+    statistic: Statistic
     items: Items
     drawn: Floats
 
     @classmethod
-    def of(cls, items: Items, *, seed: int = 0, resamples: int = RESAMPLES) -> Bootstrap:
+    def of(cls, statistic: Statistic, items: Items, *, seed: int = 0, resamples: int = RESAMPLES) -> Bootstrap:
         """Draw the resamples."""
-        return cls(items, resampled_means(items, resamples, seed))
+        return cls(statistic, items, resampled_means(items, resamples, seed))
 
     def group(self, index: int) -> Bootstrap:
         """The group number `index` alone."""
         chosen = slice(index, index + 1)
-        return Bootstrap(self.items.part(chosen, EVERY), self.drawn[:, chosen])
+        return Bootstrap(self.statistic, self.items.part(chosen, EVERY), self.drawn[:, chosen])
 
-    def estimate(
-        self, statistic: Statistic, columns: slice = EVERY, across: Across = "all", level: float = 0.95
-    ) -> Estimate:
+    def has_items(self, columns: slice) -> bool:
+        """True where any item counts for these columns."""
+        return bool(self.items.part(EVERY, columns).present().any())
+
+    def estimate(self, columns: slice = EVERY, across: Across = "all", level: float = 0.95) -> Estimate:
         """Figure of `columns` with an interval that contains it; no interval for a single cluster.
 
         A share has Wilson's interval and a balance that of Agresti and Min, both at the effective sample size. If all
@@ -63,44 +66,38 @@ class Bootstrap:
         cluster is drawn from the whole range of its values; without a range it is assumed to vary as the other groups
         do.
         """
-        key = statistic.name, columns.start, columns.stop, across, level
+        key = columns.start, columns.stop, across, level  # slices have no hash before Python 3.12
         if key not in self._kept:
-            self._kept[key] = self._estimate(statistic, columns, across, level)
+            self._kept[key] = self._estimate(columns, across, level)
         return self._kept[key]
 
-    def _estimate(self, statistic: Statistic, columns: slice, across: Across, level: float) -> Estimate:
-        items = self.items.part(EVERY, columns)
+    def _estimate(self, columns: slice, across: Across, level: float) -> Estimate:
+        statistic, items = self.statistic, self.items.part(EVERY, columns)
         means = _defined(statistic, items)
+        # a single group is not selected: it has the interval of its share
         across = "all" if means.shape[0] == 1 and across in ("highest", "lowest") else across
         n, k = items.counted()
         if (value := figure_across(statistic.of_mean, across, means)) is None or k < 2:
             return Estimate(value, None, None, n, k)
-        groups = self._groups(statistic, columns, across)
+        groups = self._groups(columns, across)
         if not np.isfinite(groups.around).any():
             return Estimate(value, None, None, n, k)
         if across in ("all", "mean") and (statistic.linear or (across == "all" and means.shape[1] == 1)):
-            low, high = statistic.of_bounds(*self._of_mean(statistic, columns, across, level))
-        elif _is_smooth(statistic, across):
+            low, high = statistic.of_bounds(*self._of_mean(columns, across, level))
+        elif self._is_smooth(across):
             low, high = sides(groups.around, value, groups.spread, level)
         else:
             low, high = groups.wide(
                 level,
-                lambda: statistic.of_bounds(*self._of_mean(statistic, columns, "mean", level)),
-                lambda index: self.group(index).estimate(statistic, columns, "all", level).ends,
+                lambda: statistic.of_bounds(*self._of_mean(columns, "mean", level)),
+                lambda index: self.group(index).estimate(columns, "all", level).ends,
             )
             floor, ceiling = range_across(statistic.range, across)
             low, high = max(low, floor), min(high, ceiling)
         return Estimate(value, min(low, value), max(high, value), n, k)
 
     def difference(
-        self,
-        statistic: Statistic,
-        mine: slice,
-        base: slice,
-        across: Across = "all",
-        level: float = 0.95,
-        *,
-        by_seed: bool = True,
+        self, mine: slice, base: slice, across: Across = "all", level: float = 0.95, *, by_seed: bool = True
     ) -> Difference:
         """Figure of columns `mine` minus that of `base` over the same resamples; the interval contains it.
 
@@ -111,7 +108,7 @@ class Bootstrap:
         the interval combines those of both models (`groups.apart`). Close to the fold this test has little power: a
         distance hardly changes there while the mean does.
         """
-        ours, theirs = self.items.part(EVERY, mine), self.items.part(EVERY, base)
+        statistic, ours, theirs = self.statistic, self.items.part(EVERY, mine), self.items.part(EVERY, base)
         figures = [figure_across(statistic.of_mean, across, _defined(statistic, items)) for items in (ours, theirs)]
         n, k = ours.counted(ours.present() & theirs.present())
         if figures[0] is None or figures[1] is None or k < 2:
@@ -120,7 +117,7 @@ class Bootstrap:
         value = figures[0] - figures[1]
         if _equal(ours, theirs):
             return Difference.none(n, k)
-        groups = self._groups(statistic, mine, across), self._groups(statistic, base, across)
+        groups = self._groups(mine, across), self._groups(base, across)
         around = groups[0].around - groups[1].around
         if not np.isfinite(around).any():
             return Difference.untested(value, n, k)
@@ -128,40 +125,42 @@ class Bootstrap:
         df = spread.df
 
         def ends(columns: slice) -> tuple[float, float]:
-            return self.estimate(statistic, columns, across, level).ends or statistic.range
+            return self.estimate(columns, across, level).ends or statistic.range
 
-        if not _is_smooth(statistic, across):
+        if not self._is_smooth(across):
             low, high = apart(*groups, spread, level, lambda: (ends(mine), ends(base)))
             df = math.inf
-        elif across == "all" and statistic.linear and bounded_items.are_bounded(statistic, ours, theirs):
-            low, high = bounded_items.of_difference(statistic, ours, theirs, value, spread, level, k)
+        elif across == "all" and statistic.linear and bounded.are_bounded(statistic, ours, theirs):
+            low, high = bounded.of_difference(statistic, ours, theirs, value, spread, level, k)
         else:
             low, high = sides(around, value, spread, level)
         low, high = held(value, low, high, statistic.range, across)
-        if across == "all" and statistic.linear and n == k and bounded_items.are_binary_pairs(ours, theirs):
+        if across == "all" and statistic.linear and n == k and bounded.are_binary_pairs(ours, theirs):
             exact = mcnemar(ours.sums[:, 0, 0], theirs.sums[:, 0, 0])
             interval, test = agreeing(value, low, high, exact, df, level), MCNEMAR
         else:
             interval, test = tested(value, low, high, df, level, k), PAIRED
         return Difference(value, interval.low, interval.high, n, k, interval.p, test)
 
-    def resampled(self, statistic: Statistic, columns: slice, across: Across = "all") -> Floats:
+    def resampled(self, columns: slice, across: Across = "all") -> Floats:
         """The figure in every resample, (R,)."""
-        return self._groups(statistic, columns, across).around
+        return self._groups(columns, across).around
 
-    def _groups(self, statistic: Statistic, columns: slice, across: Across) -> Groups:
+    def _groups(self, columns: slice, across: Across) -> Groups:
         """Group means with resamples; resamples that do not vary are replaced (`constant_groups`)."""
-        key = statistic.name, columns.start, columns.stop, across
+        key = columns.start, columns.stop, across
         if key not in self._kept:
-            self._kept[key] = self._make_groups(statistic, columns, across)
+            self._kept[key] = self._make_groups(columns, across)
         return self._kept[key]
 
-    def _make_groups(self, statistic: Statistic, columns: slice, across: Across) -> Groups:
+    def _make_groups(self, columns: slice, across: Across) -> Groups:
+        statistic = self.statistic
         means = _defined(statistic, self.items.part(EVERY, columns))
         drawn = np.where(np.isnan(means), np.nan, self.drawn[:, :, columns])
         clusters = (self._clusters.part(EVERY, columns).counts > 0).sum(0).astype(np.float64)
         ends = None if statistic.least is None else (statistic.least, 1.0)
-        seed = columns.start or 0
+        fold: Any = statistic.folds_at
+        seed = columns.start or 0  # models draw replacements independently
         is_lone = clusters == 1
         if across != "all" and ends is None:
             drawn = pooled_draws(means, drawn, clusters, seed)
@@ -179,37 +178,41 @@ class Bootstrap:
             ends,
             clusters,
             None if ends is None else smoothed(means, clusters, ends) / np.maximum(clusters, 1),
-            None if statistic.folds_at is None else partial(_on_fold, statistic.folds_at),
+            None if fold is None else lambda means: np.where(np.isnan(means), np.nan, fold),
         )
 
     def _even(self, across: Across, *columns: slice) -> tuple[float, float]:
         """Degrees of freedom of the clusters and correction of their variance; see `spread.evenness`."""
         counts_KG = sum(self._clusters.counts[:, :, chosen].sum(-1) for chosen in columns)
-        assert isinstance(counts_KG, np.ndarray)
+        assert isinstance(counts_KG, np.ndarray)  # for type checkers: an empty `sum` would be the int 0
         varying = counts_KG[:, (counts_KG > 0).sum(0) > 1].T
         return evenness_across([evenness(counts) for counts in varying], evenness(counts_KG.sum(-1))[0], across)
 
     @cached_property
     def _kept(self) -> dict[tuple[Any, ...], Any]:
-        """Cache of estimates by statistic, columns, across and level, and of groups by the first three."""
+        """Cache of estimates by columns, across and level, and of groups by the first two."""
         return {}
 
     @cached_property
     def _clusters(self) -> Items:
         return self.items.by_cluster
 
-    def _of_mean(self, statistic: Statistic, columns: slice, across: Across, level: float) -> tuple[float, float]:
+    @cached_property
+    def _plain(self) -> Bootstrap:
+        """Bootstrap of the mean itself, over the same resamples."""
+        return replace(self, statistic=replace(self.statistic, of_mean=AS_IT_IS.of_mean, folds_at=None))
+
+    def _of_mean(self, columns: slice, across: Across, level: float) -> tuple[float, float]:
         """Interval of the mean; the caller applies the statistic to its ends."""
-        items = self.items.part(EVERY, columns)
+        statistic, items = self.statistic, self.items.part(EVERY, columns)
         k = items.counted()[1]
         clusters_G = (self._clusters.part(EVERY, columns).counts > 0).any(-1).sum(0).astype(np.float64)
-        if (bounds := bounded_items.where_all_agree(statistic, items, clusters_G, k, level)) is not None:
+        if (bounds := bounded.where_all_agree(statistic, items, clusters_G, k, level)) is not None:
             return bounds
-        plain = replace(statistic, name=f"mean of {statistic.name}", of_mean=AS_IT_IS.of_mean, folds_at=None)
-        groups = self._groups(plain, columns, across)
+        groups = self._plain._groups(columns, across)
         spread, mean = groups.spread, groups.value
         assert mean is not None
-        if statistic.least is None or not bounded_items.are_bounded(statistic, items):
+        if statistic.least is None or not bounded.are_bounded(statistic, items):
             return sides(groups.around, mean, spread, level)
         if statistic.least == 0:
             n = bounded.effective(mean * (1 - mean), spread, items.counts.sum(), k)
@@ -220,27 +223,15 @@ class Bootstrap:
         low, high = bounded.of_balance(mean, square, n, spread.df, level)
         return max(low, statistic.least), min(high, 1.0)
 
-
-def estimate(
-    statistic: Statistic, items: Items, *, seed: int = 0, resamples: int = RESAMPLES, across: Across = "all"
-) -> Estimate:
-    """`Bootstrap.estimate` of all columns."""
-    return Bootstrap.of(items, seed=seed, resamples=resamples).estimate(statistic, across=across)
+    def _is_smooth(self, across: Across) -> bool:
+        """True for a figure that has no fold and selects no group."""
+        return self.statistic.folds_at is None and across in ("all", "mean")
 
 
 def _defined(statistic: Statistic, items: Items) -> Floats:
     """Means by group and column, (G, S), NaN where the statistic is undefined."""
     means = items.means
     return np.where(items.sums.any(0), means, np.nan) if statistic.needs_nonzero else means
-
-
-def _on_fold(fold: float, means: Floats) -> Floats:
-    return np.where(np.isnan(means), np.nan, fold)
-
-
-def _is_smooth(statistic: Statistic, across: Across) -> bool:
-    """True for a figure that has no fold and selects no group."""
-    return statistic.folds_at is None and across in ("all", "mean")
 
 
 def _equal(ours: Items, theirs: Items) -> bool:

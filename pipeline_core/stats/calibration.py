@@ -51,7 +51,7 @@ class CalibrationMisses:
             (x - (generator.random((min(step, resamples - start), len(x))) < x)) @ member_NB
             for start in range(0, resamples, step)
         ]
-        actual = np.clip(x - (x - y).mean(), 0.0, 1.0)
+        actual = np.clip(x - (x - y).mean(), 0.0, 1.0)  # probabilities without their mean miss
         stated = float((x * (1 - x)).sum())
         growth = max(1.0, float((actual * (1 - actual)).sum()) / stated) if stated > 0 else 1.0
         return cls((x - y) @ member_NB, np.concatenate(noise) * math.sqrt(_design_effect(x, y, cluster)), growth)
@@ -70,6 +70,7 @@ def _design_effect(x: Floats, y: Floats, cluster: NDArray[np.intp]) -> float:
     """
     number, sizes = np.unique(cluster, return_inverse=True, return_counts=True)[1:]
     expected = float((x * (1 - x)).sum())
+    # single 0/1 outcomes have the variance of the simulation
     if (sizes.max() == 1 and np.isin(y, (0.0, 1.0)).all()) or expected <= 0:
         return 1.0
     error = x - y
@@ -82,7 +83,7 @@ def least_error(misses: Sequence[CalibrationMisses], value: float, level: float)
 
     The misses of all bins are scaled down together until only `(1 - level) / 2` of samples reach the value.
     """
-    for scale in np.linspace(0, 1, STEPS):
+    for scale in np.linspace(0, 1, STEPS):  # upwards, because the first hit is the smallest error
         drawn = np.mean([each.errors(float(scale)) for each in misses], axis=0)
         if np.quantile(drawn, tails(level)[1]) >= value:
             return float(scale) * value
@@ -122,11 +123,9 @@ def reliability(
     flat = np.array([stated[item] for stated, items in zip(x, seeds, strict=True) for item in items], np.float64)
     if not len(flat):
         return []
-    bins, start, curve = equal_bins(flat), 0, []
-    of_seeds = []
-    for items in seeds:
-        of_seeds.append(dict(zip(items, bins[start : start + len(items)], strict=True)))
-        start += len(items)
+    bins, curve = equal_bins(flat), []
+    parts = np.split(bins, np.cumsum([len(items) for items in seeds])[:-1])
+    of_seeds = [dict(zip(items, part, strict=True)) for items, part in zip(seeds, parts, strict=True)]
     for index in np.unique(bins):
         chosen = [[item for item, own in of.items() if own == index] for of in of_seeds]
         having = [seed for seed, items in enumerate(chosen) if items]
@@ -137,9 +136,9 @@ def reliability(
 
 
 def _bin(confidence: float, items: Items, resamples: int) -> ReliabilityBin:
-    share = Bootstrap.of(items, resamples=resamples).estimate(SHARE)
+    share = Bootstrap.of(SHARE, items, resamples=resamples).estimate()
     assert share.value is not None
     value, tail = share.value / 100, tails(0.95)[0]
-    low = value * tail if share.low is None else share.low / 100
+    low = value * tail if share.low is None else share.low / 100  # Markov's inequality
     high = 1 - (1 - value) * tail if share.high is None else share.high / 100
     return ReliabilityBin(confidence, value, low, high, share.n)

@@ -53,15 +53,16 @@ def bounded_draws(
     one group at mean p are no likelier than for that group alone, so its bound is also the highest group's bound.
     """
     width = ends[1] - ends[0]
-    generator = np.random.default_rng([seed, 1])
+    generator = np.random.default_rng([seed, 1])  # a stream of its own for every kind of draw: 1 to 4 in this module
     even = generator.random((len(drawn_RGS), values_GS.shape[0], 1))
     turn = generator.random(len(drawn_RGS))
 
     def draws(values: Floats, drawn: Floats, n: Floats) -> Floats:
-        away = width * (1 - even ** (1 / np.maximum(n, 1)))
+        away = width * (1 - even ** (1 / np.maximum(n, 1)))  # Beta(1, n) by its inverse distribution function
         bottom, top = at_ends(values, ends)
         inside: Floats = np.where(is_lone_GS & np.isfinite(values), ends[0] + width * even, drawn)
         if in_turn and (at_end := np.flatnonzero(((bottom | top) & ~is_lone_GS).any(-1))).size:
+            # group numbers against the number whose turn it is, (R, G, 1)
             has_turn = np.arange(len(values))[:, None] == at_end[(turn * len(at_end)).astype(int)][:, None, None]
             away = np.where(has_turn | is_lone_GS, away, 0.0)
         return np.where(top, values - away, np.where(bottom, values + away, inside))
@@ -98,6 +99,7 @@ def pooled_draws(values_GS: Floats, drawn_RGS: Floats, n_GS: Floats, seed: int) 
     if not is_lone.any():
         return drawn_RGS
     known = (n_GS > 1) & np.isfinite(values_GS)
+    # a mean's variance times n is that of a single cluster
     pooled = float((variance_of(drawn_RGS) * n_GS)[known].mean()) if known.any() else np.nan
     normal = np.random.default_rng([seed, 2]).standard_normal((len(drawn_RGS), values_GS.shape[0], 1))
     return np.where(is_lone, values_GS + np.sqrt(pooled) * normal, drawn_RGS)
@@ -106,7 +108,7 @@ def pooled_draws(values_GS: Floats, drawn_RGS: Floats, n_GS: Floats, seed: int) 
 def symmetric(values_GS: Floats, drawn_RGS: Floats, changed_RGS: Floats, seed: int) -> Floats:
     """Resamples where `changed` draws lie on a random side of the value: their variance is then their mean square."""
     sign = np.where(np.random.default_rng([seed, 3]).random((len(drawn_RGS), values_GS.shape[0], 1)) < 0.5, -1.0, 1.0)
-    differs = ~((changed_RGS == drawn_RGS) | (np.isnan(changed_RGS) & np.isnan(drawn_RGS)))
+    differs = ~((changed_RGS == drawn_RGS) | (np.isnan(changed_RGS) & np.isnan(drawn_RGS)))  # NaN differs from itself
     return np.where(differs, values_GS + sign * (changed_RGS - values_GS), drawn_RGS)
 
 

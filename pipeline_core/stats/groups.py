@@ -99,6 +99,7 @@ class Groups:
         low, high = min(low, 2 * value - high), max(high, 2 * value - low)
         if self.has_extremes:
             truth, under = self.shrunken
+            # about their mean: resamples of an extreme lie beside its truth, and the bias counts
             least, most = sides(under, truth, self.spread, level, centred=False)
             low, high = min(low, value - (most - truth)), max(high, value - (least - truth))
             if self.across != "gap":
@@ -114,7 +115,7 @@ class Groups:
     def _drawn_alone(self, group: int, level: float) -> FigureRange:
         """Percentile interval of a group without an interval: of one cluster, or undefined in some of the seeds."""
         drawn = self.of(self.drawn[:, group])
-        averaged = drawn[:, np.isfinite(drawn).any(0)].mean(-1)
+        averaged = drawn[:, np.isfinite(drawn).any(0)].mean(-1)  # seeds without a value of the group are left out
         low, high = np.quantile(averaged[np.isfinite(averaged)], tails(level))
         return float(low), float(high)
 
@@ -127,7 +128,7 @@ class Groups:
         """
         noise = by_part(variance_of, self.drawn)
         if self.least_noise is not None:
-            noise = by_part(np.maximum, noise, self.least_noise)
+            noise = by_part(np.maximum, noise, self.least_noise)  # resamples of equal values have no noise
         truth = by_part(_shrunk, self.values, noise)
         away = self.drawn - self.values
         if self.ends is not None and self.n is not None:
@@ -137,6 +138,7 @@ class Groups:
 
     def _rescaled(self, away: Floats, before: Floats, after: Floats) -> Floats:
         """Deviations rescaled to the noise of another truth; `before` and `after`: variances of a single value."""
+        # 1 where a variance of 0 tells nothing
         ratio = np.divide(after, before, out=np.ones_like(before), where=(before > 0) & (after > 0))
         rescaled: Floats = away * ratio**self.power
         return rescaled
@@ -158,7 +160,7 @@ class Groups:
     def _plain_truths(self) -> Iterator[Floats]:
         """Null hypotheses: values (G, S) if all groups are equal, and if all lie on the fold."""
         if self.values.shape[0] > 1:
-            yield np.broadcast_to(nanmean(self.values), self.values.shape)
+            yield np.broadcast_to(nanmean(self.values), self.values.shape)  # one group equals itself: nothing to test
         if self.on_fold is not None:
             yield self.on_fold(self.values)
 
@@ -213,6 +215,7 @@ def _shrunk(values: Floats, noise: Floats) -> Floats:
     counts = np.isfinite(values).sum(0)
     squares = np.where(np.isfinite(values), (values - middle) ** 2, 0.0).sum(0)
     between = np.where(counts > 1, squares / np.maximum(counts - 1, 1), 0.0)
+    # noise may exceed the variance: no group moves past the mean
     kept = np.clip(1 - nanmean(noise) / np.where(between > 0, between, np.inf), 0.0, 1.0)
     shrunk: Floats = middle + np.where(between > 0, kept, 0.0) * (values - middle)
     return shrunk

@@ -31,13 +31,15 @@ def sides(around: Floats, value: float, spread: Spread, level: float, *, centred
     Resamples are scaled about `value`, or about their mean if not `centred`. With few clusters, nearly all resamples
     can lie on one side of the value: the other side then ends where Student's interval does.
     """
-    around = around[np.isfinite(around)]
+    around = around[np.isfinite(around)]  # a resample may hold no item of a group
     shift = 0.0 if centred else float(around.mean()) - value
     away = around - value - shift
     deviation = float(away.std())
     if deviation > 0:
+        # `spread` is corrected for uneven clusters, which the resamples are not
         away = away * (math.sqrt(spread.items) / deviation if math.isfinite(spread.items) else 1.0)
     if spread.seeds > 0:
+        # fixed: equal data have equal intervals
         away = away + math.sqrt(spread.seeds) * np.random.default_rng(1).standard_normal(len(away))
     low, high = np.quantile(away * spread.widening(level), tails(level))
     reach = spread.reach(level) if centred and math.isfinite(spread.items) else 0.0
@@ -49,6 +51,7 @@ def on_logit_scale(value: float, reach: float, floor: float, ceiling: float) -> 
     """Interval of `value` plus and minus `reach` on the logit scale of its range (correlations: Fisher's scale)."""
     width = ceiling - floor
     share = (value - floor) / width
+    # delta method: the logit has the slope 1 / (share (1 - share))
     middle, away = np.log(share / (1 - share)), reach / (width * share * (1 - share))
     low, high = (floor + width / (1 + np.exp(-(middle + sign * away))) for sign in (-1, 1))
     return float(low), float(high)
@@ -60,6 +63,7 @@ def tested(value: float, low: float, high: float, df: float, level: float, n_clu
     If all clusters move by the same amount, the interval is a point, and the sign test of the clusters gives p.
     """
     if value != 0 and math.isclose(low if value > 0 else high, value, rel_tol=1e-9):
+        # two-sided sign test: 2 / 2^n if all signs agree
         return agreeing(value, low, high, 2.0 ** (1 - n_clusters), df, level)
     return TestedInterval(low, high, p_value(value, low, high, df, level))
 
@@ -73,7 +77,7 @@ def agreeing(value: float, low: float, high: float, p: float, df: float, level: 
     is raised to that of the interval.
     """
     if p >= 1 - level and value != 0:
-        reach = abs(value) * student(level, df) / max(student(1 - p, df), 1e-3)
+        reach = abs(value) * student(level, df) / max(student(1 - p, df), 1e-3)  # the quantile is 0 for p = 1
         low, high = (min(low, value - reach), high) if value > 0 else (low, max(high, value + reach))
     elif low <= 0 <= high:
         p = max(p, p_value(value, low, high, df, level))
@@ -91,6 +95,7 @@ def mover(mine: Estimate, base: Estimate, alike: float = 0.0) -> tuple[float, fl
     assert base.value is not None and base.low is not None and base.high is not None
 
     def reach(mine_side: float, base_side: float) -> float:
+        # rounding may leave a complete square below 0
         return math.sqrt(max(0.0, mine_side**2 + base_side**2 - 2 * alike * mine_side * base_side))
 
     value = mine.value - base.value

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pipeline_core.stats.resampling import Floats
 
 STEPS = 100
-RIDGE = 1e-9
+RIDGE = 1e-9  # equal scores would leave a column of zeros and no solution
 TOLERANCE = 1e-12
 
 
@@ -27,18 +27,20 @@ def fit(score: Floats, label: Floats) -> tuple[float, float]:
     target = np.where(label == 1, (positive + 1) / (positive + 2), 1 / (negative + 2))
     spread = float(score.std()) or 1.0
     x = np.stack([(score - score.mean()) / spread, np.ones_like(score)], axis=1)
-    weights = np.array([0.0, _logit(target.mean())])
+    weights = np.array([0.0, _logit(target.mean())])  # the best fit without the score
     loss, before = _loss(x, target, weights), np.inf
     for _ in range(STEPS):
         p = _sigmoid(x @ weights)
         curvature = (x * (p * (1 - p))[:, None]).T @ x + RIDGE * np.eye(2)
         step = np.linalg.solve(curvature, x.T @ (target - p))
+        # below 1e-14 a step is rounding, and halving would not end
         while np.abs(step).max() > 1e-14 and _loss(x, target, weights + step) > loss:
             step = step / 2
         weights, before, loss = weights + step, loss, _loss(x, target, weights + step)
         if before - loss < TOLERANCE * len(score):
             break
     slope = max(weights[0], 0.0) / spread
+    # the fit of a slope of 0, which the discarded slope had shifted
     intercept = weights[1] if slope else _logit(target.mean())
     return float(slope), float(intercept - slope * score.mean())
 
@@ -80,6 +82,7 @@ def confidences(margin: Floats, half: NDArray[np.bool_]) -> Floats:
     probability = np.empty(len(margin))
     for part in (half, ~half):
         other = margin[~part]
+        # both orders of a pair: the intercept is 0
         slope, _ = fit(np.concatenate([other, -other]), np.repeat([1.0, 0.0], len(other)))
         probability[part] = _sigmoid(slope * np.abs(margin[part]))
     return probability
@@ -92,7 +95,7 @@ def both_halves(labels: Sequence[float] | Floats, half: NDArray[np.bool_]) -> bo
 
 
 def _sigmoid(z: Floats) -> Floats:
-    return np.exp(-np.logaddexp(0.0, -z))
+    return np.exp(-np.logaddexp(0.0, -z))  # 1 / (1 + exp(-z)) overflows for z below -709
 
 
 def _logit(p: float) -> float:

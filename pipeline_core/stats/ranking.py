@@ -36,6 +36,7 @@ def auc(x: Floats, y: Floats, weights_RN: Weights) -> Floats:
     np.cumsum(weights_RN[:, bad], axis=1, dtype=np.float64, out=below_RN[:, 1:])
     first, last = (np.searchsorted(x[bad], x[good], side=side) for side in ("left", "right"))
     good_RN = weights_RN[:, good].astype(np.float64)
+    # ties lie below `last` but not below `first`: half a win
     wins = (good_RN * (below_RN[:, first] + below_RN[:, last])).sum(1) / 2
     return ratio_of(wins, good_RN.sum(1) * below_RN[:, -1])
 
@@ -47,6 +48,7 @@ def pearson(x: Floats, y: Floats, weights_RN: Weights) -> Floats:
     mean_x, mean_y = ratio_of(weights_RN @ x, total), ratio_of(weights_RN @ y, total)
     products = (ratio_of(weights_RN @ product, total) for product in (x * y, x * x, y * y))
     together, of_x, of_y = products
+    # safe after `_scaled`: large means would cancel
     return _correlation(together - mean_x * mean_y, of_x - mean_x**2, of_y - mean_y**2)
 
 
@@ -64,7 +66,7 @@ def calibration_error(x: Floats, y: Floats, weights_RN: Weights) -> Floats:
 
     The mean over `BINS` equally filled bins of the distance between mean x and mean y. Few items in a bin raise it.
     """
-    member_NB = np.eye(BINS)[equal_bins(x)]
+    member_NB = np.eye(BINS)[equal_bins(x)]  # bins of the data: resamples keep them
     distance_RB = np.abs(weights_RN @ (member_NB * (x - y)[:, None]))
     return ratio_of(100 * distance_RB.sum(1), weights_RN.sum(1))
 
@@ -149,10 +151,6 @@ class RelationStatistic:
     rises_by_noise: bool = False
     """True if data without any error have a figure above 0: a calibration error (`stats.calibration`)."""
 
-    def selected(self, member_N: Bools, y: Floats) -> Bools:
-        """Mask of the items of a group's figure, (N,)."""
-        return self.select(member_N, y)
-
     def values(self, x: Floats, y: Floats, weights_RN: Weights | None = None) -> Floats:
         """Values that figures are made from: of every resample, (R,); of the data alone, (1,), without weights."""
         weights_RN = np.ones((1, len(x))) if weights_RN is None else weights_RN
@@ -195,8 +193,9 @@ about a group score below bad texts about others, BNSP if bad texts about it sco
 
 def equal_bins(x: Floats, count: int = BINS) -> NDArray[np.intp]:
     """Bin index of every value, (N,); bins are as equally filled as ties allow: equal values share a bin."""
+    # a quantile that is a value of x, so that ties stay together
     edges = np.unique(np.quantile(x, np.arange(1, count) / count, method="inverted_cdf"))
-    return np.searchsorted(edges, x, side="left")
+    return np.searchsorted(edges, x, side="left")  # an edge belongs to the bin below
 
 
 def _sorted(x: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
@@ -226,4 +225,4 @@ def _correlation(covariance: Floats, of_x: Floats, of_y: Floats) -> Floats:
     """Correlation from covariance and variances; NaN where a variance is not above `CONSTANT`."""
     defined = (of_x > CONSTANT) & (of_y > CONSTANT)
     spread = np.sqrt(np.where(defined, of_x * of_y, 0.0))
-    return np.clip(ratio_of(covariance, spread), -1.0, 1.0)
+    return np.clip(ratio_of(covariance, spread), -1.0, 1.0)  # rounding may pass 1

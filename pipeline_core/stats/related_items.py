@@ -39,7 +39,7 @@ def independent_values(statistic: RelationStatistic, y: Floats, cluster: NDArray
 def group_evenness(statistic: RelationStatistic, items: Paired, group: int) -> tuple[float, float]:
     """Degrees of freedom and correction of a group's variance; with classes, combined over both (`evenness_across`)."""
     y = items.y[:, 0] if items.y.shape[1] else np.zeros(0)
-    chosen = statistic.selected(items.member[:, group], y) if len(y) else np.zeros(0, dtype=bool)
+    chosen = statistic.select(items.member[:, group], y) if len(y) else np.zeros(0, dtype=bool)
     parts = [chosen & (y == label) for label in (1, 0)] if statistic.by_class else [chosen]
     by_part = [evenness(cluster_sizes(items.cluster[part])) for part in parts if part.any()]
     if not by_part:
@@ -55,11 +55,12 @@ def cluster_sizes(cluster: NDArray[np.intp]) -> Floats:
 def chosen_items(statistic: RelationStatistic, items: Paired, group: int, column: int) -> NDArray[np.intp]:
     """Indices of the items behind the figure of a group and a model."""
     known = np.isfinite(items.x[:, column]) & np.isfinite(items.y[:, column])
-    return np.flatnonzero(known & statistic.selected(items.member[:, group], items.y[:, column]))
+    return np.flatnonzero(known & statistic.select(items.member[:, group], items.y[:, column]))
 
 
 def equal_models(items: Paired) -> NDArray[np.bool_]:
     """Mask (S, S) of the pairs of models with equal values for every item."""
+    # NaN differs from itself, and a missing item should not
     columns = [np.nan_to_num(np.stack([items.x[:, s], items.y[:, s]]), nan=np.inf) for s in range(items.x.shape[1])]
     same = [[bool((left == right).all()) for right in columns] for left in columns]
     return np.array(same, dtype=bool).reshape(len(columns), len(columns))
@@ -73,10 +74,10 @@ def resampling_weights(statistic: RelationStatistic, items: Paired, seed: int, r
     _, cluster = np.unique(items.cluster, return_inverse=True)
     cluster = cluster.reshape(-1)
     traits = [items.member]
-    if statistic.by_class and items.y.shape[1]:
+    if statistic.by_class and items.y.shape[1]:  # labels belong to items: the first model's stand for all
         traits.append(np.stack([items.y[:, 0] == 1, items.y[:, 0] == 0], axis=1))
     has_KT = np.zeros((cluster.max(initial=-1) + 1, sum(trait.shape[1] for trait in traits)), dtype=bool)
-    np.logical_or.at(has_KT, cluster, np.concatenate(traits, axis=1))
+    np.logical_or.at(has_KT, cluster, np.concatenate(traits, axis=1))  # a cluster has the traits of all of its items
     strata = list(strata_of(has_KT))
     weights = draw_strata(tuple(map(len, strata)), resamples, seed)
     step = max(1, CHUNK // max(len(cluster), 1))
@@ -85,7 +86,7 @@ def resampling_weights(statistic: RelationStatistic, items: Paired, seed: int, r
         drawn_RK = np.zeros((rows.stop - start, len(has_KT)))
         for stratum, weight in zip(strata, weights, strict=True):
             n = len(stratum)
-            drawn_RK[:, stratum] = weight[rows] * (n / max(1, n - 1))
+            drawn_RK[:, stratum] = weight[rows] * (n / max(1, n - 1))  # n - 1 are drawn, see `resampled_means`
         yield drawn_RK[:, cluster]
 
 
@@ -115,7 +116,7 @@ class RelationDraws:
     def of(cls, statistic: RelationStatistic, items: Paired, *, seed: int = 0, resamples: int = RESAMPLES) -> Self:
         """Draw clusters within strata of equal groups and, if y is a class label, of equal class."""
         shape = (items.member.shape[1], items.x.shape[1])
-        kind = statistic.values(np.ones(1), np.ones(1)).dtype
+        kind = statistic.values(np.ones(1), np.ones(1)).dtype  # complex where a value is two means
         values, drawn = np.full(shape, np.nan, kind), np.full((resamples, *shape), np.nan, kind)
         counts, independent = np.zeros((2, *shape), np.intp), np.zeros(shape, np.intp)
         used = np.zeros((len(items.x), shape[1]), dtype=bool)

@@ -96,7 +96,7 @@ class RelationBootstrap(RelationDraws):
 
     def _groups(self, columns: slice, across: Across) -> Groups:
         """Group values with resamples; resamples that do not vary are replaced (`constant_groups`)."""
-        key = columns.start, columns.stop, across
+        key = columns.start, columns.stop, across  # slices have no hash before Python 3.12
         if key not in self._kept:
             self._kept[key] = self._make_groups(columns, across)
         return self._kept[key]
@@ -106,9 +106,10 @@ class RelationBootstrap(RelationDraws):
         n, clusters = self.independent[:, columns].astype(np.float64), self.counts[1, :, columns].astype(np.float64)
         seed = columns.start or 0
         if np.iscomplexobj(values):
-            n = n + 1j * n
+            n = n + 1j * n  # both means rest on the same items
         is_smooth = self._is_smooth(across)
         if ends is not None:
+            # a single group has the bound of `_exact`
             is_lone = (n.real <= 1) if across != "all" else np.zeros(n.shape, dtype=bool)
             changed = bounded_draws(values, drawn, n, is_lone, ends, seed, in_turn=across in EXTREMES)
             drawn = symmetric(values, drawn, changed, seed) if is_smooth else changed
@@ -145,7 +146,7 @@ class RelationBootstrap(RelationDraws):
             reach = (ceiling - floor) * (1 - bounded.all_agree(n_G, self._distinct(columns, n_G), level))
             return (value, value + reach) if bottom else (value - reach, value)
         if across == "all" and n_G.max(initial=0) <= 1:
-            tail = tails(level)[0]
+            tail = tails(level)[0]  # Markov's inequality, as in `bounded_draws`
             return floor + tail * (value - floor), ceiling - tail * (ceiling - value)
         return None
 

@@ -19,8 +19,8 @@ Floats = NDArray[np.float64]
 ItemValues = Mapping[str, Sequence[float]]
 """Values by item."""
 
-RESAMPLES = 2000
-CHUNK = 4_000_000
+RESAMPLES = 2000  # p-values follow from intervals (Student's tail), so corrections for many tests need no more
+CHUNK = 4_000_000  # numbers in memory at a time, 32 MB
 KEPT_WEIGHTS = 20_000_000
 """Largest number of resamples times items for which weights are drawn item by item and kept for other measures."""
 MANY, FEW = 2000, 8
@@ -49,6 +49,7 @@ class Items:
     @classmethod
     def of_groups(cls, groups: Sequence[Sequence[ItemValues]], clusters: Mapping[str, str] | None = None) -> Items:
         """Items from the columns of every group; an item may be in several. `clusters` maps items to clusters."""
+        # draws do not depend on the order of rows
         names = sorted({name for columns in groups for column in columns for name in column})
         place = {name: index for index, name in enumerate(names)}
         shape = (len(names), len(groups), len(groups[0]) if groups else 0)
@@ -68,7 +69,7 @@ class Items:
         size = int(self.cluster.max(initial=-1)) + 1
         totals = [np.zeros((size, *self.sums.shape[1:])) for _ in range(3)]
         for total, items in zip(totals, self.parts, strict=True):
-            np.add.at(total, self.cluster, items)
+            np.add.at(total, self.cluster, items)  # `total[cluster] +=` would add one item of each cluster
         return Items(*totals)
 
     @property
@@ -80,11 +81,6 @@ class Items:
     def mean_squares(self) -> Floats:
         """Mean square per group and column, (G, S)."""
         return ratio_of(self.squares.sum(0), self.counts.sum(0))
-
-    @property
-    def item_means(self) -> Floats:
-        """Mean of every item of the first group, (C, S); NaN where it is absent."""
-        return ratio_of(self.sums[:, 0], self.counts[:, 0])
 
     @property
     def parts(self) -> tuple[Floats, Floats, Floats]:
@@ -112,6 +108,7 @@ def numbered_clusters(items: Sequence[str], clusters: Mapping[str, str]) -> NDAr
     """Index of every item's cluster, by the order of names; None without clusters. An item without one is a cluster."""
     if not clusters:
         return None
+    # pairs, because an item may be named like a cluster
     names = [("cluster", clusters[item]) if item in clusters else ("item", item) for item in items]
     number = {name: index for index, name in enumerate(sorted(set(names)))}
     return np.array([number[name] for name in names], np.intp)
@@ -132,6 +129,7 @@ def resampled_means(items: Items, resamples: int = RESAMPLES, seed: int = 0) -> 
     both = np.stack([items.sums, items.counts], axis=2)
     sizes = tuple(len(stratum) for stratum in strata)
     for number, stratum in enumerate(strata):
+        # groups without items of the stratum need no products
         touched = np.flatnonzero((items.counts[stratum] > 0).any((0, 2)))
         if len(touched):
             flat = both[stratum][:, touched].reshape(len(stratum), -1)
@@ -146,6 +144,7 @@ def strata_of(traits_KT: NDArray[np.bool_]) -> Iterator[NDArray[np.intp]]:
     """Indices of rows with equal traits (K, T), stratum by stratum; rows with unique traits form one common stratum."""
     if not len(traits_KT):
         return
+    # `which` has two dimensions in NumPy 2.0.0
     _, which, size = np.unique(traits_KT, axis=0, return_inverse=True, return_counts=True)
     alone = size[which.reshape(-1)] == 1
     for number in np.flatnonzero(size > 1):
@@ -162,7 +161,7 @@ def _totals(values: Floats, sizes: tuple[int, ...], stratum: int, resamples: int
     is_kept = resamples * sum(sizes) <= KEPT_WEIGHTS
     if n >= MANY or not is_kept:
         distinct, frequency = np.unique(exact, axis=0, return_counts=True)
-        if len(distinct) * FEW <= n:
+        if len(distinct) * FEW <= n:  # 0/1 answers of many items: a multinomial draw of few rows
             return _weighted(generator.multinomial(max(1, n - 1), frequency / n, size=resamples), distinct)
     if is_kept:
         return _weighted(_weights(sizes, resamples, seed)[stratum], exact)
@@ -172,16 +171,18 @@ def _totals(values: Floats, sizes: tuple[int, ...], stratum: int, resamples: int
 def _weighted(weights: NDArray[np.integer], values: Floats) -> Floats:
     step = max(1, CHUNK // len(values))
     rows = range(0, len(weights), step)
+    # BLAS wants floats; whole they would take 8 times the memory
     return np.concatenate([weights[start : start + step].astype(np.float64) @ values for start in rows])
 
 
 def draw_strata(sizes: tuple[int, ...], resamples: int, seed: int) -> tuple[NDArray[np.uint8], ...]:
     """Draw counts of the members of strata of these sizes, (R, size) each; kept for other figures if memory allows."""
+    # `__wrapped__` draws without the cache
     draw = _weights if resamples * sum(sizes) <= KEPT_WEIGHTS else _weights.__wrapped__
     return draw(sizes, resamples, seed)
 
 
-@lru_cache(maxsize=12)
+@lru_cache(maxsize=12)  # 240 MB at most: a byte per draw count
 def _weights(sizes: tuple[int, ...], resamples: int, seed: int) -> tuple[NDArray[np.uint8], ...]:
     """Draw counts of every item of every stratum, shared by all measures with equal `sizes`."""
     generator = np.random.default_rng(seed)
@@ -193,8 +194,10 @@ def _draw(n: int, resamples: int, generator: np.random.Generator) -> Iterator[ND
     step = max(1, CHUNK // n)
     for start in range(0, resamples, step):
         rows = min(step, resamples - start)
+        # int32 needs half the random bits
         chosen = generator.integers(0, n, size=(rows, max(1, n - 1)), dtype=np.int32).astype(np.int64)
-        chosen += n * np.arange(rows)[:, None]
+        chosen += n * np.arange(rows)[:, None]  # a range of numbers for each resample: one bincount serves all
+        # counts are Poisson with mean 1, nearly: none exceeds a byte
         yield np.bincount(chosen.reshape(-1), minlength=rows * n).reshape(rows, n).astype(np.uint8)
 
 
@@ -203,7 +206,7 @@ def _fixed_point(values: Floats) -> Floats:
     largest = len(values) * np.abs(values).max(initial=0.0)
     if largest == 0:
         return values
-    step = 2.0 ** max(math.ceil(math.log2(largest)) - 52, -1000)
+    step = 2.0 ** max(math.ceil(math.log2(largest)) - 52, -1000)  # -1000: a step of 0 would divide by 0
     fixed: Floats = np.round(values / step) * step
     return fixed
 

@@ -54,7 +54,7 @@ def spread_of(parts: Sequence[ResampledFigure], df: float, inflation: float = 1.
     """
     around = sum(part.drawn.mean(-1) for part in parts)
     known = np.isfinite(around)
-    if known.sum() < 2:
+    if known.sum() < 2:  # a resample may hold no item of a seed or a group
         return Spread(math.nan, 0.0, df)
     items = float(np.var(np.asarray(around)[known])) * inflation
     seeds, most = 0.0, [(items, df)]
@@ -63,6 +63,7 @@ def spread_of(parts: Sequence[ResampledFigure], df: float, inflation: float = 1.
         if size > 1:
             total = float(part.figures.var(ddof=1)) / size
             seeds += max(0.0, total - _interaction(part.drawn[known]) * inflation)
+            # the quartile adds doubt only: `seeds` keeps the plain estimate
             most.append((total * (size - 1) / upper_quartile(size - 1), size - 1))
     weight = sum(variance for variance, _ in most)
     doubt = sum((variance / weight) ** 2 / own for variance, own in most) if weight > 0 else 1 / df
@@ -87,7 +88,9 @@ def upper_quartile(df: int) -> float:
 def _interaction(drawn: Floats) -> float:
     """Variance of the mean over seeds due to effects of clusters that differ between seeds."""
     size = drawn.shape[-1]
+    # biased as `np.var` of the items is, so that both are of one scale
     covariance = np.atleast_2d(np.cov(drawn.T, bias=True))
+    # effects of clusters that all seeds share are covariance between seeds
     own, shared = np.trace(covariance) / size, (covariance.sum() - np.trace(covariance)) / (size * (size - 1))
     return max(0.0, float(own - shared)) / size
 
@@ -105,9 +108,11 @@ def evenness(counts: Floats) -> tuple[float, float]:
         return 1.0, 1.0
     weight = counts / counts.sum()
     two, three, four = (float((weight**power).sum()) for power in (2, 3, 4))
+    # trace of the estimator's quadratic form in the clusters' means, then of its square
     trace = two - 2 * three + two**2
     squared = two**4 + 2 * two * four - 4 * two**2 * three + 2 * three**2
     squared += float((weight**4 * (1 + 2 * (two - 2 * weight))).sum())
+    # resamples hold the factor size / (size - 1) already
     return max(1.0, trace**2 / squared), two / (trace * size / (size - 1))
 
 

@@ -33,5 +33,5 @@ def vendi_score(features_ND: Features) -> float:
     similar = features_ND.T @ features_ND if width < count else features_ND @ features_ND.T
     dense = similar.toarray() if sparse else similar
     eigenvalues = np.linalg.eigvalsh(np.asarray(dense, dtype=np.float64) / count)
-    positive = eigenvalues[eigenvalues > 0]
+    positive = eigenvalues[eigenvalues > 0]  # rounding makes some zeros negative, and 0 log 0 is 0
     return float(np.exp(-(positive * np.log(positive)).sum()))

@@ -45,7 +45,7 @@ def private_folder(out: Path) -> Iterator[Path]:
     """A new folder in `out`, deleted at the end of the block; folders of dead runs are deleted at its beginning."""
     folder = out / f"{PRIVATE}{uuid.uuid4().hex[:12]}{PARTIAL}"
     with FileLock(out / GUARD):
-        for other in out.glob(f"{PRIVATE}*{PARTIAL}"):
+        for other in out.glob(f"{PRIVATE}*{PARTIAL}"):  # a run that is killed leaves its folder
             if _is_dead(other):
                 shutil.rmtree(other, ignore_errors=True)
         folder.mkdir()
@@ -63,7 +63,7 @@ def publish(folder: Path, out: Path, files: Sequence[str], stale: Sequence[str])
     another run. A lock makes publishers to one `out` take turns.
     """
     for name in files:
-        sync(folder / name)
+        sync(folder / name)  # before the moves: a power cut must not leave a name without its bytes
     with FileLock(out / GUARD):
         for name in (files[-1], *stale):
             (out / name).unlink(missing_ok=True)
@@ -76,9 +76,9 @@ def _is_dead(folder: Path) -> bool:
     try:
         silent = time.time() - folder.stat().st_mtime
         owner = Process.read(json.loads((folder / OWNER).read_text(encoding="utf-8")))
-    except (FileNotFoundError, ValueError, RecursionError):
+    except (FileNotFoundError, ValueError, RecursionError):  # json raises RecursionError for deep nesting
         return True  # a run that is writing it holds the guard
     except OSError:
         return False
-    lives = owner.lives() if owner else None
+    lives = owner.lives() if owner else None  # None: another machine's process
     return lives is False or (lives is None and silent > OLD_SECONDS)

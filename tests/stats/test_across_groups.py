@@ -74,7 +74,7 @@ def test_s2_the_highest_of_spread_shares_is_as_uncertain_as_its_group():
     chance = np.linspace(0.55, 0.85, 11)
     for _ in range(80):
         items = in_groups([generator.random(20) < p for p in chance])
-        found = Bootstrap.of(items, resamples=200).estimate(SHARE, across="highest")
+        found = Bootstrap.of(SHARE, items, resamples=200).estimate(across="highest")
         held += found.low <= 85 <= found.high
     assert held / 80 >= 0.92
 
@@ -126,10 +126,10 @@ def test_groups_that_share_their_items_are_counted_once():
 
 def test_s4_a_group_of_one_cluster_is_not_known_exactly():
     """One item that is right beside a thousand: the mean of both shares, and the gap, may be nearly anything."""
-    alone = Bootstrap.of(in_groups([[1], [1] * 1000]))
-    assert alone.estimate(SHARE, across="mean").low == pytest.approx(51.25)
-    half = Bootstrap.of(in_groups([[1], [0, 1] * 500]))
-    mean, gap, lowest = (half.estimate(SHARE, across=across) for across in ("mean", "gap", "lowest"))
+    alone = Bootstrap.of(SHARE, in_groups([[1], [1] * 1000]))
+    assert alone.estimate(across="mean").low == pytest.approx(51.25)
+    half = Bootstrap.of(SHARE, in_groups([[1], [0, 1] * 500]))
+    mean, gap, lowest = (half.estimate(across=across) for across in ("mean", "gap", "lowest"))
     assert mean.low < 30 < 90 < mean.high
     assert gap.low < 5 < 50 < gap.high
     assert lowest.low < 10 < lowest.value
@@ -140,29 +140,29 @@ def test_s4_groups_at_both_ends_are_not_all_as_uncertain_as_each(size, bound):
     """Eleven groups whose items all go one way: of truths under which that happens in 2.5 % of samples, those that are
     alike have the smallest mean distance from half, `.025 ** (1 / items)`.
     """
-    found = Bootstrap.of(in_groups([[group % 2] * size for group in range(11)]))
-    distance = found.estimate(STATISTICS["distance_from_half"], across="mean")
+    items = in_groups([[group % 2] * size for group in range(11)])
+    distance = Bootstrap.of(STATISTICS["distance_from_half"], items).estimate(across="mean")
     assert (distance.value, distance.high) == (50, 50)
     assert bound - 3 < distance.low < bound + 0.1
 
 
 def test_s4_the_highest_of_groups_without_any_is_as_uncertain_as_one_of_them():
     """Eleven groups of 0 in 24: that one of them has the mean p is as likely as for that group, `(1 - p) ** 24`."""
-    boot = Bootstrap.of(in_groups([[0] * 24 for _ in range(11)]))
+    boot = Bootstrap.of(SHARE, in_groups([[0] * 24 for _ in range(11)]))
     alone = 100 * (1 - 0.025 ** (1 / 24))
     for across in ("highest", "gap"):
-        found = boot.estimate(SHARE, across=across)
+        found = boot.estimate(across=across)
         assert (found.value, found.low) == (0, 0)
         assert alone <= found.high + 0.01 < 1.25 * alone
 
 
 def test_s4_an_unbounded_group_of_one_cluster_varies_as_the_others_do():
     generator = np.random.default_rng(0)
-    boot = Bootstrap.of(in_groups([[3.0], generator.normal(2, 1, 500), generator.normal(2, 1, 500)]))
-    highest, gap = (boot.estimate(MEAN, across=across) for across in ("highest", "gap"))
+    boot = Bootstrap.of(MEAN, in_groups([[3.0], generator.normal(2, 1, 500), generator.normal(2, 1, 500)]))
+    highest, gap = (boot.estimate(across=across) for across in ("highest", "gap"))
     assert highest.low < 2 < highest.value < 4 < highest.high < 6
     assert gap.low < 0.5 < 2 < gap.high
-    nothing = Bootstrap.of(in_groups([[3.0], [5.0]])).estimate(MEAN, across="mean")
+    nothing = Bootstrap.of(MEAN, in_groups([[3.0], [5.0]])).estimate(across="mean")
     assert (nothing.value, nothing.low, nothing.high) == (4.0, None, None)
 
 
@@ -171,7 +171,7 @@ def test_s4_one_cluster_says_little_of_the_mean_of_groups():
     generator, held = np.random.default_rng(2), 0
     for _ in range(150):
         items = in_groups([generator.random(30) < 0.3 for _ in range(10)] + [generator.random(1) < 0.3])
-        found = Bootstrap.of(items, resamples=200).estimate(SHARE, across="mean")
+        found = Bootstrap.of(SHARE, items, resamples=200).estimate(across="mean")
         held += found.low <= 30 <= found.high
     assert held / 150 >= 0.9
 
@@ -181,6 +181,6 @@ def test_a_group_that_one_seed_leaves_undefined_can_be_the_extreme_one():
     fine = {"a": [1.0], "b": [-1.0], "c": [1.0]}
     one_seed, other_seed = {"d": [1.0], "e": [1.0]}, {"d": [0.0], "e": [0.0]}
     items = Items.of_groups([[one_seed, other_seed], [fine, fine]])
-    found = Bootstrap.of(items).estimate(STATISTICS["balance"], across="highest")
+    found = Bootstrap.of(STATISTICS["balance"], items).estimate(across="highest")
     assert found.value == pytest.approx((100 + 100 / 3) / 2)
     assert -100 <= found.low < found.value < found.high <= 100

@@ -79,9 +79,9 @@ def test_s1_mcnemar_is_for_items_alone():
     ids = [f"q{index}" for index in range(40)]
     generator = np.random.default_rng(0)
     columns = [{name: [float(generator.random() < p)] for name in ids} for p in (0.5, 0.8)]
-    plain = Bootstrap.of(Items.collect(*columns)).difference(SHARE, slice(1, 2), slice(0, 1))
+    plain = Bootstrap.of(SHARE, Items.collect(*columns)).difference(slice(1, 2), slice(0, 1))
     clusters = {name: f"t{index % 10}" for index, name in enumerate(ids)}
-    grouped = Bootstrap.of(Items.collect(*columns, clusters=clusters)).difference(SHARE, slice(1, 2), slice(0, 1))
+    grouped = Bootstrap.of(SHARE, Items.collect(*columns, clusters=clusters)).difference(slice(1, 2), slice(0, 1))
     assert (plain.test, plain.n_clusters) == ("McNemar, exact", 40)
     assert "bootstrap" in grouped.test
     assert (grouped.n, grouped.n_clusters) == (40, 10)

@@ -24,8 +24,8 @@ def test_s5_a_difference_whose_items_differ_rests_on_its_spread():
     both answer, so the variance of the pairs' differences is 0."""
     base = {f"q{i}": [float(i % 2 == 0)] for i in range(100)}
     policy = {name: value for name, value in base.items() if int(name[1:]) >= 30 or value == [0.0]}
-    boot = Bootstrap.of(Items.collect(policy, base))
-    found = boot.difference(SIGNED, FIRST, SECOND)
+    boot = Bootstrap.of(SIGNED, Items.collect(policy, base))
+    found = boot.difference(FIRST, SECOND)
     drawn = 200 * (boot.drawn[:, 0, 0] - boot.drawn[:, 0, 1])
     assert (found.low, found.high) == pytest.approx(np.quantile(drawn, [0.025, 0.975]), abs=2.5)
     assert 1e-6 < found.p < 0.01
@@ -38,8 +38,8 @@ def test_s5_models_alike_whose_items_differ_are_told_apart_seldom(dropped, n):
         values, kept = generator.random(n) < 0.6, generator.random(n) >= dropped
         base = {f"q{i}": [float(values[i])] for i in range(n)}
         policy = {name: value for (name, value), is_kept in zip(base.items(), kept, strict=True) if is_kept}
-        boot = Bootstrap.of(Items.collect(policy, base), resamples=300)
-        rejected += boot.difference(SIGNED, FIRST, SECOND).p < 0.05
+        boot = Bootstrap.of(SIGNED, Items.collect(policy, base), resamples=300)
+        rejected += boot.difference(FIRST, SECOND).p < 0.05
     assert rejected / 150 <= 0.08, "28 and 32 % of models alike were told apart"
 
 
@@ -49,7 +49,7 @@ def right(count, n=50):
 
 def test_s5_mcnemars_test_and_the_interval_say_the_same():
     """25 and 30 of 50, five pairs that differ: the exact p is .0625, so the interval holds 0."""
-    found = Bootstrap.of(Items.collect(right(30), right(25))).difference(SHARE, FIRST, SECOND)
+    found = Bootstrap.of(SHARE, Items.collect(right(30), right(25))).difference(FIRST, SECOND)
     assert (found.test, found.p) == ("McNemar, exact", pytest.approx(2 / 32))
     assert found.low < 0 < found.value < found.high, "the interval began at 0.4"
 
@@ -60,7 +60,7 @@ def test_s5_every_p_value_agrees_with_its_interval(n):
     for _ in range(60):
         values = generator.random((n, 1, 2)) < generator.random(2)
         items = Items(values.astype(float), np.ones(values.shape), values.astype(float))
-        found = Bootstrap.of(items, resamples=200).difference(SHARE, FIRST, SECOND)
+        found = Bootstrap.of(SHARE, items, resamples=200).difference(FIRST, SECOND)
         exact += found.test == "McNemar, exact"
         assert (found.p < 0.05) == (not found.low <= 0 <= found.high)
     assert exact > 50
@@ -100,6 +100,6 @@ def test_s5_resamples_on_one_side_of_a_difference_make_no_p_value_of_zero():
 @pytest.mark.parametrize(("clusters", "is_seen"), [(3, False), (12, True)])
 def test_s5_models_that_differ_by_the_same_on_every_item_have_the_p_value_of_a_sign_test(clusters, is_seen):
     columns = [{f"q{i}": [value + i] for i in range(clusters)} for value in (0.25, 0.0)]
-    found = Bootstrap.of(Items.collect(*columns)).difference(STATISTICS["mean"], FIRST, SECOND)
+    found = Bootstrap.of(STATISTICS["mean"], Items.collect(*columns)).difference(FIRST, SECOND)
     assert found.p == 2.0 ** (1 - clusters)
     assert (found.low > 0) == is_seen

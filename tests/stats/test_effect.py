@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_core.stats.effect import effect_size
 from pipeline_core.stats.resampling import Items
-from pipeline_core.stats.statistic import STATISTICS
+from pipeline_core.stats.statistic import STATISTICS, effect_size
 
 
 def of(name, mine, other):

@@ -26,7 +26,7 @@ SHARE = STATISTICS["share"]
 def coverage(draw, statistic, truth, worlds=200, across="all"):
     generator, held = np.random.default_rng(5), 0
     for _ in range(worlds):
-        found = Bootstrap.of(draw(generator), resamples=300).estimate(STATISTICS[statistic], across=across)
+        found = Bootstrap.of(STATISTICS[statistic], draw(generator), resamples=300).estimate(across=across)
         held += found.low <= truth <= found.high
     return held / worlds
 
@@ -50,7 +50,7 @@ def test_s1_templates_of_bbq_are_drawn_whole(data_root, tmp_path, category, valu
     assert round(found["value"], 1) == value
     bias = {score.item: [score.value] for score in scores if score.score == "ambiguous_bias"}
     items = Items.collect(bias, clusters=clusters_of(scores))
-    plain = 100 * np.quantile(Bootstrap.of(items).drawn[:, 0, 0], [0.025, 0.975])
+    plain = 100 * np.quantile(Bootstrap.of(SHARE, items).drawn[:, 0, 0], [0.025, 0.975])
     assert (plain[0], plain[1]) == pytest.approx((low, high), abs=1.5)
     assert low - 5 < found["low"] < low < high < found["high"] < high + 3, "wider: 25 templates of unequal size"
     assert found["n_clusters"] == 25
@@ -71,8 +71,8 @@ def test_s1_two_models_alike_on_templates_that_differ_are_told_apart_seldom():
     for _ in range(200):
         cluster = np.repeat(np.arange(12), 15)
         chance = ndtr(generator.normal(size=(12, 1)) + 0.5 * generator.normal(size=(12, 2)))[cluster]
-        boot = Bootstrap.of(one_group(generator.random(chance.shape) < chance, cluster), resamples=300)
-        rejected += boot.difference(SHARE, slice(0, 1), slice(1, 2)).p < 0.05
+        boot = Bootstrap.of(SHARE, one_group(generator.random(chance.shape) < chance, cluster), resamples=300)
+        rejected += boot.difference(slice(0, 1), slice(1, 2)).p < 0.05
     assert rejected / 200 <= 0.09
 
 
@@ -93,8 +93,8 @@ def test_s3_methods_that_are_alike_are_told_apart_in_one_of_twenty(seeds, points
         hard = generator.normal(size=(400, 1))
         shift = points / 35 * math.sqrt(2) * generator.normal(size=(1, 2 * seeds))
         values = generator.random((400, 2 * seeds)) < ndtr(0.5 + hard + shift)
-        boot = Bootstrap.of(one_group(values), resamples=300)
-        rejected += boot.difference(SHARE, slice(0, seeds), slice(seeds, None)).p < 0.05
+        boot = Bootstrap.of(SHARE, one_group(values), resamples=300)
+        rejected += boot.difference(slice(0, seeds), slice(seeds, None)).p < 0.05
     assert rejected / worlds <= 0.095
 
 
@@ -103,15 +103,15 @@ def test_s3_a_difference_beyond_seeds_and_items_is_still_seen():
     generator, seen = np.random.default_rng(2), 0
     for _ in range(40):
         values = generator.random((400, 10)) < np.repeat([0.7, 0.5], 5) + 0.02 * generator.normal(size=(1, 10))
-        seen += Bootstrap.of(one_group(values), resamples=300).difference(SHARE, slice(0, 5), slice(5, None)).p < 0.01
+        seen += Bootstrap.of(SHARE, one_group(values), resamples=300).difference(slice(0, 5), slice(5, None)).p < 0.01
     assert seen >= 38
 
 
 def test_s3_a_base_without_seeds_is_paired_with_every_seed():
     generator = np.random.default_rng(3)
     values = generator.random((300, 4)) < np.array([0.5, 0.6, 0.7, 0.55])
-    found = Bootstrap.of(one_group(values)).difference(SHARE, slice(0, 3), slice(3, None))
-    alone = [Bootstrap.of(one_group(values)).difference(SHARE, slice(s, s + 1), slice(3, None)) for s in range(3)]
+    found = Bootstrap.of(SHARE, one_group(values)).difference(slice(0, 3), slice(3, None))
+    alone = [Bootstrap.of(SHARE, one_group(values)).difference(slice(s, s + 1), slice(3, None)) for s in range(3)]
     assert found.value == pytest.approx(np.mean([one.value for one in alone]))
     assert found.high - found.low > max(one.high - one.low for one in alone), "seeds lie 10 points apart"
 
@@ -141,7 +141,7 @@ def test_s4_differences_of_extremes_of_equal_and_spread_groups(across):
     generator, held = np.random.default_rng(4), 0
     for _ in range(120):
         values = generator.random((4, 40, 2)) < chance[:, None, :]
-        found = Bootstrap.of(in_groups(values), resamples=300).difference(SHARE, slice(0, 1), slice(1, 2), across)
+        found = Bootstrap.of(SHARE, in_groups(values), resamples=300).difference(slice(0, 1), slice(1, 2), across)
         held += found.low <= truth <= found.high
     assert held / 120 >= 0.86, "covered 74 % of gaps before"
 
@@ -198,7 +198,7 @@ def test_s9_a_report_draws_as_many_resamples_for_many_policies_as_for_one():
         )
     tables = tables_of(found, [one.label for one in found])
     assert {one.resamples for one in tables.found} == {RESAMPLES}
-    assert all(one.pooled.found.drawn.shape[0] == RESAMPLES for one in tables.found)
+    assert all(one.pooled.drawn.shape[0] == RESAMPLES for one in tables.found)
     cells = [cell for row in tables.rows for cell in row.cells if cell.model != "base"]
     assert len(cells) == 160
     assert all(cell.verdict == "better" for cell in cells), "p-values go below what the correction asks for"
@@ -210,5 +210,5 @@ def test_a_score_in_clusters_is_measured_the_same_by_an_evaluation_and_a_report(
     entry = json.loads((tmp_path / "measures.json").read_text())["right"]
     values = {score.item: [score.value] for score in scores}
     items = Items.collect(values, clusters={score.item: score.cluster for score in scores})
-    found = Bootstrap.of(items).estimate(SHARE)
+    found = Bootstrap.of(SHARE, items).estimate()
     assert (entry["low"], entry["high"]) == pytest.approx((found.low, found.high))

@@ -155,7 +155,7 @@ def test_subgroup_areas_of_borkan_by_hand():
     y, member = np.array([0, 1, 0, 1], float), np.array([True, True, False, False])
     found = {}
     for name in ("auc", "bpsn_auc", "bnsp_auc"):
-        chosen = RELATIONS[name].selected(member, y)
+        chosen = RELATIONS[name].select(member, y)
         found[name] = figure(name, x[chosen], y[chosen])
     assert found == {"auc": 1.0, "bpsn_auc": 0.0, "bnsp_auc": 1.0}
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline_core.stats import resampling
-from pipeline_core.stats.bootstrap import Bootstrap, estimate
+from pipeline_core.stats.bootstrap import Bootstrap
 from pipeline_core.stats.resampling import Items, resampled_means
 from pipeline_core.stats.statistic import STATISTICS, holm, mcnemar
 
@@ -23,8 +23,12 @@ def one_value_each(values):
 
 def paired_difference(statistic, model, base, **how):
     """`model` minus `base`, one mapping item -> values per seed."""
-    both = Bootstrap.of(Items.collect(*model, *base), **how)
-    return both.difference(statistic, slice(0, len(model)), slice(len(model), None))
+    both = Bootstrap.of(statistic, Items.collect(*model, *base), **how)
+    return both.difference(slice(0, len(model)), slice(len(model), None))
+
+
+def estimate(statistic, sample, **how):
+    return Bootstrap.of(statistic, sample, **how).estimate()
 
 
 def items(values):
@@ -214,24 +218,24 @@ def test_opposite_biases_of_groups_do_not_cancel_in_their_mean():
     """90 % in a and 10 % in b: even on the whole, 40 points away in each."""
     values = {"a": [1] * 9 + [0], "b": [0] * 9 + [1]}
     assert estimate(DISTANCE, items([*values["a"], *values["b"]])).value == 0.0
-    boot = Bootstrap.of(by_group(**values))
-    found = {across: boot.estimate(DISTANCE, across=across) for across in ("mean", "highest", "lowest", "gap")}
+    boot = Bootstrap.of(DISTANCE, by_group(**values))
+    found = {across: boot.estimate(across=across) for across in ("mean", "highest", "lowest", "gap")}
     assert [found[name].value for name in found] == pytest.approx([40, 40, 40, 0])
     assert all(one.low <= one.value <= one.high for one in found.values())
     assert 15 < found["mean"].low < found["mean"].high <= 50
 
 
 def test_figures_across_groups_by_hand():
-    boot = Bootstrap.of(by_group(a=[1, 1, 1, 0], b=[1, 0, 0, 0], c=[1, 0]))
-    values = {across: boot.estimate(STATISTICS["share"], across=across).value for across in ("mean", "lowest", "gap")}
+    boot = Bootstrap.of(STATISTICS["share"], by_group(a=[1, 1, 1, 0], b=[1, 0, 0, 0], c=[1, 0]))
+    values = {across: boot.estimate(across=across).value for across in ("mean", "lowest", "gap")}
     assert values == {"mean": 50.0, "lowest": 25.0, "gap": 50.0}
-    assert boot.group(0).estimate(STATISTICS["share"]).value == 75.0
+    assert boot.group(0).estimate().value == 75.0
 
 
 def test_the_mean_of_groups_of_a_share_has_the_stratified_standard_error():
     """Two groups of 100 and 400 at one half: the variances of both means, by a quarter each."""
-    boot = Bootstrap.of(by_group(a=[0, 1] * 50, b=[0, 1] * 200), resamples=4000)
-    found = boot.estimate(STATISTICS["share"], across="mean")
+    boot = Bootstrap.of(STATISTICS["share"], by_group(a=[0, 1] * 50, b=[0, 1] * 200), resamples=4000)
+    found = boot.estimate(across="mean")
     error = 100 * math.sqrt(0.25 / 100 + 0.25 / 400) / 2
     assert found.high - found.low == pytest.approx(2 * 1.96 * error, rel=0.06)
 
@@ -244,20 +248,20 @@ def test_the_extremes_of_equal_groups_are_within_their_intervals(across, truth):
     generator, covered = np.random.default_rng(8), 0
     for _ in range(150):
         groups = {f"g{g}": generator.random(40) < 0.7 for g in range(8)}
-        found = Bootstrap.of(by_group(**groups), resamples=300).estimate(STATISTICS["share"], across=across)
+        found = Bootstrap.of(STATISTICS["share"], by_group(**groups), resamples=300).estimate(across=across)
         covered += found.low - 5 <= truth <= found.high + 5 if across != "gap" else found.low == 0
     assert covered / 150 >= 0.93
 
 
 def test_groups_that_agree_are_not_certain():
     """Twelve answers of each of three groups, all wrong: the worst share may be as high as chance allows."""
-    boot = Bootstrap.of(by_group(a=[0] * 12, b=[0] * 12, c=[0] * 12))
     share = STATISTICS["share"]
-    mean, lowest, gap = (boot.estimate(share, across=across) for across in ("mean", "lowest", "gap"))
+    boot = Bootstrap.of(share, by_group(a=[0] * 12, b=[0] * 12, c=[0] * 12))
+    mean, lowest, gap = (boot.estimate(across=across) for across in ("mean", "lowest", "gap"))
     assert (mean.low, mean.high) == pytest.approx((0, 100 * (1 - 0.025 ** (1 / 36))))
     assert lowest.low == gap.low == 0
     assert 5 < lowest.high < gap.high < 40
-    alone = Bootstrap.of(by_group(a=[0] * 12)).estimate(share, across="highest")
+    alone = Bootstrap.of(share, by_group(a=[0] * 12)).estimate(across="highest")
     assert alone.high == pytest.approx(100 * (1 - 0.025 ** (1 / 12)), rel=0.1)
 
 
@@ -278,10 +282,10 @@ def test_models_that_are_equal_on_every_item_are_not_tested():
 
 def test_a_group_without_values_is_left_out_and_nothing_at_all_is_undefined():
     empty = Items.of_groups([[{"i": [1.0], "j": [0.0]}], [{}]])
-    assert Bootstrap.of(empty).estimate(STATISTICS["share"], across="mean").value == 50.0
-    unknown = Bootstrap.of(by_group(a=[0, 0], b=[1, -1, 1]))
-    assert unknown.estimate(STATISTICS["balance"], across="mean").value == pytest.approx(100 / 3)
-    assert Bootstrap.of(by_group(a=[0, 0])).estimate(STATISTICS["balance"], across="mean").value is None
+    assert Bootstrap.of(STATISTICS["share"], empty).estimate(across="mean").value == 50.0
+    unknown = Bootstrap.of(STATISTICS["balance"], by_group(a=[0, 0], b=[1, -1, 1]))
+    assert unknown.estimate(across="mean").value == pytest.approx(100 / 3)
+    assert Bootstrap.of(STATISTICS["balance"], by_group(a=[0, 0])).estimate(across="mean").value is None
 
 
 def test_seeds_are_averaged_after_the_statistic():

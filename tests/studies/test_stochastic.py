@@ -13,7 +13,7 @@ from pipeline_core.stats.paired import SeedMean
 from pipeline_core.studies.log_linear import stochastic as log_linear_stochastic
 from pipeline_core.studies.log_linear import study as log_linear
 from pipeline_core.studies.log_linear.algorithm_1 import BoundConstants, StochasticLearner, drawn_pairs, projected
-from pipeline_core.studies.log_linear.methods import BETA, Pairs, loss_of, pair_losses, slope
+from pipeline_core.studies.log_linear.methods import Pairs, loss_of, pair_losses, slope
 from pipeline_core.studies.log_linear.minimax import Barrier, least_worst_loss
 from pipeline_core.studies.log_linear.policy_errors import group_losses
 from pipeline_core.studies.log_linear.record import log_stochastic
@@ -115,7 +115,7 @@ def test_the_constants_bound_every_pair_in_the_ball(learner):
         theta = torch.randn(len(learner.pairs.size), 1, 4, dtype=torch.float64, generator=generator)
         theta *= RADIUS / theta.norm(dim=-1, keepdim=True)
         margin = learner.pairs.margins(theta)[:, 0]
-        steep = slope(learner.family, margin, BETA[learner.family]).abs() * learner.pairs.difference.norm(dim=-1)
+        steep = slope(learner.family, margin).abs() * learner.pairs.difference.norm(dim=-1)
         assert (steep.amax(-1) <= learner.constants.gradient + 1e-12).all()
         assert (pair_losses(loss_of(learner.family), margin).amax(-1) <= learner.constants.loss + 1e-12).all()
 

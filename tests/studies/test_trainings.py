@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from pipeline_core.studies.log_linear.methods import (
-    BETA,
     METHODS,
     Pairs,
     closed_form,
@@ -44,7 +43,7 @@ def test_losses_by_hand():
 def test_the_slope_is_the_derivative_of_the_loss(family):
     margin = torch.linspace(-40, 40, 41, dtype=torch.float64).requires_grad_()
     pair_losses(loss_of(family), margin).sum().backward()
-    torch.testing.assert_close(slope(family, margin.detach(), BETA[family]), margin.grad, rtol=1e-13, atol=1e-300)
+    torch.testing.assert_close(slope(family, margin.detach()), margin.grad, rtol=1e-13, atol=1e-300)
 
 
 def test_the_gradient_is_that_of_the_weighted_losses(worlds):
@@ -55,7 +54,7 @@ def test_the_gradient_is_that_of_the_weighted_losses(worlds):
     loss_WCN = pair_losses(loss_of("dpo"), pairs.margins(theta))
     (loss_WCN * (weight_WCG @ pairs.member.mT)).sum().backward()
     with torch.no_grad():
-        moved = descent(pairs, BETA["dpo"], 0.9)(theta, pairs.margins(theta), weight_WCG)
+        moved = descent(pairs)(theta, pairs.margins(theta), weight_WCG)
     torch.testing.assert_close((theta.detach() - moved) / 0.9, theta.grad, rtol=1e-12, atol=1e-14)
 
 
@@ -80,7 +79,7 @@ def test_chi_mixes_in_equal_weights_and_slows_the_ascent():
 def test_the_closed_form_on_two_points():
     """Rows (1) and (2) with weights a and b: theta = 5 (a + 2 b) / (a + 4 b) at beta = 0.1."""
     pairs, weight = two_points([1.0], [2.0]), torch.tensor([[[0.7, 0.3]]], dtype=torch.float64)
-    theta = closed_form(pairs, 0.1)(weight, weight, weight)
+    theta = closed_form(pairs)(weight, weight, weight)
     assert theta.item() == pytest.approx(5 * (0.7 + 0.6) / (0.7 + 1.2))
 
 

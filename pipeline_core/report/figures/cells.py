@@ -51,7 +51,7 @@ class ReportCell(Figure):
     difference_low: float | None = None
     difference_high: float | None = None
     effect: float | None = None
-    """Cohen's d over items (`pipeline_core.stats.effect`); None for parts, relations and means over groups."""
+    """Cohen's d over items (`pipeline_core.stats.statistic`); None for parts, relations and means over groups."""
     p: float | None = None
     p_holm: float | None = None
     """p adjusted (Holm) for all comparisons of the table; in the details, for all of the suite."""

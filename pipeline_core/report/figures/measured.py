@@ -10,16 +10,15 @@ from typing import Any
 from pipeline_core.evaluation.relations import ScorePair, bootstrap_of
 from pipeline_core.report.figures.cells import BetterDirection, Figure
 from pipeline_core.report.figures.collect import ModelEvaluation
-from pipeline_core.report.figures.resampled import OfStatistic, Resamples, of_one_seed
+from pipeline_core.report.figures.resampled import Resamples, of_one_seed
 from pipeline_core.stats.across import Across
 from pipeline_core.stats.bootstrap import Bootstrap
-from pipeline_core.stats.effect import effect_size
 from pipeline_core.stats.estimates import Difference, Estimate
 from pipeline_core.stats.intervals import correlation, mover
 from pipeline_core.stats.ranking import RELATIONS
 from pipeline_core.stats.relation_bootstrap import RelationBootstrap
 from pipeline_core.stats.resampling import Items
-from pipeline_core.stats.statistic import STATISTICS, Statistic
+from pipeline_core.stats.statistic import STATISTICS, Statistic, effect_size
 
 MeasureEntry = Mapping[str, Any]
 
@@ -132,7 +131,7 @@ class MeasureRuns:
         bootstrap = self.pooled
         if isinstance(bootstrap, RelationBootstrap) or self.across() != "all":
             return None
-        mine, base = (bootstrap.items(self.columns(label)) for label in (model, against))
+        mine, base = (bootstrap.items.part(slice(None), self.columns(label)) for label in (model, against))
         return effect_size(self.statistic, mine, base)
 
     def _resampled(self, part: str) -> Resamples:
@@ -172,8 +171,8 @@ class MeasureRuns:
             return self._related([{item for values in members for item in values} for members in groups])
         return self._of_items(Items.of_groups(groups, self._clusters))
 
-    def _of_items(self, items: Items) -> OfStatistic:
-        return OfStatistic(Bootstrap.of(items, resamples=self.resamples), self.statistic)
+    def _of_items(self, items: Items) -> Bootstrap:
+        return Bootstrap.of(self.statistic, items, resamples=self.resamples)
 
     def _related(self, members: Sequence[Set[str]]) -> RelationBootstrap:
         x, y = ({**self.entry, "score": self.entry[key]} for key in ("score", "against"))

@@ -46,7 +46,7 @@ class ItemComparison(ReportPart):
     """p adjusted (Holm) for all comparisons of the table."""
     test: str
     effect: float | None = None
-    """Cohen's d over items (`pipeline_core.stats.effect`)."""
+    """Cohen's d over items (`pipeline_core.stats.statistic`)."""
     verdict: Literal["better", "worse", "different", "unclear", ""]
     """Verdict on A."""
 

@@ -3,51 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
 from pipeline_core.report.figures.cells import Figure
-from pipeline_core.stats.across import Across
 from pipeline_core.stats.bootstrap import Bootstrap
-from pipeline_core.stats.estimates import Difference, Estimate
+from pipeline_core.stats.estimates import Estimate
 from pipeline_core.stats.relation_bootstrap import RelationBootstrap
-from pipeline_core.stats.resampling import Floats, Items
-from pipeline_core.stats.statistic import Statistic
 
-
-@dataclass(frozen=True)
-class OfStatistic:
-    """Bootstrap of a statistic, with the methods of `RelationBootstrap`."""
-
-    found: Bootstrap
-    statistic: Statistic
-
-    def group(self, index: int) -> OfStatistic:
-        """Resamples of a single group."""
-        return OfStatistic(self.found.group(index), self.statistic)
-
-    def items(self, columns: slice) -> Items:
-        """Items of `columns`."""
-        return self.found.items.part(slice(None), columns)
-
-    def has_items(self, columns: slice) -> bool:
-        """True if any item counts for `columns`."""
-        return bool(self.items(columns).present().any())
-
-    def estimate(self, columns: slice, across: Across = "all") -> Estimate:
-        """Figure of `columns` with its interval."""
-        return self.found.estimate(self.statistic, columns, across)
-
-    def difference(self, mine: slice, base: slice, across: Across, *, by_seed: bool) -> Difference:
-        """Figure of columns `mine` minus that of `base` over the same resamples."""
-        return self.found.difference(self.statistic, mine, base, across, by_seed=by_seed)
-
-    def resampled(self, columns: slice, across: Across) -> Floats:
-        """The figure in every resample, (R,)."""
-        return self.found.resampled(self.statistic, columns, across)
-
-
-Resamples = OfStatistic | RelationBootstrap
+Resamples = Bootstrap | RelationBootstrap
 
 
 def of_one_seed(estimate: Estimate, counted: Resamples, columns: slice) -> Figure:
@@ -58,7 +22,7 @@ def of_one_seed(estimate: Estimate, counted: Resamples, columns: slice) -> Figur
     if isinstance(counted, RelationBootstrap):
         items, clusters = counted.total[:, columns].tolist()
     else:
-        of_seeds = counted.items(columns)
+        of_seeds = counted.items.part(slice(None), columns)
         seeds = range(of_seeds.sums.shape[2])
         items, clusters = zip(*(of_seeds.part(slice(None), slice(s, s + 1)).counted() for s in seeds), strict=True)
     return Figure(**as_facts(estimate) | counted_by_seed(items, clusters))

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from pipeline_core.losses.groups import Weighting, WeightingState, exponentiated_gradient
-from pipeline_core.studies.log_linear.methods import BETA, Family, Pairs, loss_of, pair_losses, slope
+from pipeline_core.studies.log_linear.methods import Family, Pairs, loss_of, pair_losses, slope
 from pipeline_core.studies.log_linear.policy_errors import group_losses
 
 
@@ -48,7 +48,7 @@ class BoundConstants:
         worst_WN = -radius * norm_WN  # both losses are largest and steepest here
         return cls(
             radius=radius,
-            gradient=(slope(family, worst_WN, BETA[family]).abs() * norm_WN).amax(-1),
+            gradient=(slope(family, worst_WN).abs() * norm_WN).amax(-1),
             loss=pair_losses(loss_of(family), worst_WN).amax(-1),
             imbalance=size_WG.sum(-1) / size_WG.amin(-1),
             groups=size_WG.shape[-1],
@@ -97,7 +97,7 @@ class StochasticLearner:
         loss_W = pair_losses(loss_of(self.family), margin_W)
         state = self.weighting.step(loss_W[:, None] * member_WG, member_WG, state)
         weight_W = self.weighting.row_weights(member_WG, state).sum(-1)
-        return (weight_W * slope(self.family, margin_W, BETA[self.family]))[:, None] * row_WD, state
+        return (weight_W * slope(self.family, margin_W))[:, None] * row_WD, state
 
     def run(self, pair_TW: Tensor) -> Tensor:
         """Average iterate (W, D) over the drawn pairs."""
@@ -105,7 +105,7 @@ class StochasticLearner:
         state, theta = self.start(ascent_W), self.pairs.difference.new_zeros(self.pairs.difference[:, 0].shape)
         total = torch.zeros_like(theta)
         for pair_W in pair_TW:
-            total += theta
+            total += theta  # before the step: the iterate at which the gradient is taken
             gradient_WD, state = self.draw(theta, state, pair_W)
             theta = projected(theta - descent_W[:, None] * gradient_WD, self.constants.radius)
         return total / len(pair_TW)
@@ -117,6 +117,7 @@ class StochasticLearner:
 
 def projected(theta_WD: Tensor, radius: float) -> Tensor:
     """Nearest points in the ball of `radius` around zero."""
+    # at zero the quotient is infinite, and 1 after the clamp
     return theta_WD * (radius / theta_WD.norm(dim=-1, keepdim=True)).clamp(max=1)
 
 
@@ -126,5 +127,6 @@ def drawn_pairs(seeds: tuple[int, ...], steps: int, pairs: int) -> Tensor:
     Worlds of one seed share it for all features, scenarios and methods (common random numbers), so that differences
     between them do not come from the draw.
     """
+    # the length is in the seed: a longer run is no continuation
     columns = [np.random.default_rng([seed, steps]).integers(pairs, size=steps) for seed in seeds]
     return torch.from_numpy(np.stack(columns, -1))

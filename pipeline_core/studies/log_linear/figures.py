@@ -124,7 +124,7 @@ def _tradeoff(settings: StudySettings, rows: Sequence[MethodRow], path: Path) ->
     def plot(axes: Any) -> None:
         for place, (method, scenario) in enumerate(places):
             chosen = [row for row in rows if (row.method, row.scenario) == (method, scenario)]
-            chosen.sort(key=lambda row: row.chi or 0.0)
+            chosen.sort(key=lambda row: row.chi or 0.0)  # a robust row has a chi; `or` is for type checkers
             chi, colour = [row.chi or 0.0 for row in chosen], KINDS["robust"]
             _points(axes[0][place], chi, [row.max_validation_loss for row in chosen], colour)
             _points(axes[1][place], chi, [row.max_reward_error_relative for row in chosen], colour)
@@ -185,7 +185,7 @@ def _save(path: Path, plot: Callable[[Any], None], rows: int, columns: int, lege
     with mpl.rc_context(style):
         width, height = WIDTH * columns, HEIGHT * rows + legend
         figure: Figure = Figure(figsize=(width, height))
-        FigureCanvasAgg(figure)
+        FigureCanvasAgg(figure)  # not pyplot, which picks a backend by the environment and keeps figures open
         figure.subplots_adjust(
             left=LEFT / width,
             right=1 - RIGHT / width,
@@ -195,6 +195,7 @@ def _save(path: Path, plot: Callable[[Any], None], rows: int, columns: int, lege
             hspace=(TOP + BELOW) / (HEIGHT - TOP - BELOW),
         )
         plot(figure.subplots(rows, columns, squeeze=False))
-        with replace_file(path, synced=False) as partial:
+        with replace_file(path, synced=False) as partial:  # `publish` syncs all files of a study
+            # the file's bytes do not name matplotlib's version
             figure.savefig(partial, format="png", dpi=DPI, metadata={"Software": None})
     return path

@@ -100,35 +100,38 @@ def loss_of(family: Family) -> PairLoss:
 
 def pair_losses(loss: PairLoss, margin: Tensor) -> Tensor:
     """Losses of margins of any shape; the reference is uniform, and terms that all completions share are left out."""
-    zero = margin.new_zeros(()).expand_as(margin)
+    zero = margin.new_zeros(()).expand_as(margin)  # a view of one number
     return loss(PairLogps(margin, zero, zero, zero, zero, zero))
 
 
-def slope(family: Family, margin: Tensor, beta: float) -> Tensor:
+def slope(family: Family, margin: Tensor) -> Tensor:
     """Derivative of the loss by the margin: -beta sigmoid(-beta h) (DPO), 2 (h - 1 / (2 beta)) (IPO)."""
+    beta = BETA[family]
+    # in place: margins of all worlds and pairs are large
     return torch.sigmoid(-beta * margin).mul_(-beta) if family == "dpo" else 2 * (margin - 1 / (2 * beta))
 
 
-def descent(pairs: Pairs, beta: float, learning_rate: float) -> UpdateFunction:
-    """Gradient descent on the weighted logistic losses: theta - learning_rate sum_i w_g(i) l'(h_i) (phi_w - phi_l)."""
+def descent(pairs: Pairs) -> UpdateFunction:
+    """Gradient descent on the weighted logistic losses: theta - LEARNING_RATE sum_i w_g(i) l'(h_i) (phi_w - phi_l)."""
     by_group_WNX, dimension = pairs.by_group(), pairs.difference.shape[-1]
 
     def update(theta_WCD: Tensor, margin_WCN: Tensor, weight_WCG: Tensor) -> Tensor:
-        gradient_WCGD = (slope("dpo", margin_WCN, beta) @ by_group_WNX).unflatten(-1, (-1, dimension))
-        return theta_WCD - learning_rate * (weight_WCG[..., None] * gradient_WCGD).sum(-2)
+        gradient_WCGD = (slope("dpo", margin_WCN) @ by_group_WNX).unflatten(-1, (-1, dimension))
+        return theta_WCD - LEARNING_RATE * (weight_WCG[..., None] * gradient_WCGD).sum(-2)
 
     return update
 
 
-def closed_form(pairs: Pairs, beta: float) -> UpdateFunction:
+def closed_form(pairs: Pairs) -> UpdateFunction:
     """The minimum of the weighted squares, theta = 1 / (2 beta) (S' W S)^-1 S' W 1 with the rows' weights in W."""
     by_group_WNX, dimension = pairs.by_group(), pairs.difference.shape[-1]
     gram_WGDD = (by_group_WNX.mT @ pairs.difference).unflatten(1, (-1, dimension))
     sum_WGD = by_group_WNX.sum(1).unflatten(-1, (-1, dimension))
 
     def update(theta_WCD: Tensor, margin_WCN: Tensor, weight_WCG: Tensor) -> Tensor:  # noqa: ARG001 - no memory
+        # the Gram matrices of groups are summed once, not in every iteration
         left = torch.einsum("wcg,wgde->wcde", weight_WCG, gram_WGDD)
-        return torch.linalg.solve(left, weight_WCG @ sum_WGD) / (2 * beta)
+        return torch.linalg.solve(left, weight_WCG @ sum_WGD) / (2 * BETA["ipo"])
 
     return update
 
@@ -147,7 +150,7 @@ def train(
     `observe` is called at the iterations of `observe_at` (0 is the start). Returns theta (W, C, D) and the groups'
     weights on the simplex (W, C, G) after the last iteration.
     """
-    update = descent(pairs, BETA["dpo"], LEARNING_RATE) if family == "dpo" else closed_form(pairs, BETA["ipo"])
+    update = descent(pairs) if family == "dpo" else closed_form(pairs)
     loss, size_WG, wanted = loss_of(family), pairs.size, set(observe_at)
     # A product with a transposed view takes twice as long.
     rows_WDN = pairs.difference.mT.contiguous()
@@ -159,7 +162,7 @@ def train(
             observe(theta, _shares(weightings, states))
         margin_WCN = theta @ rows_WDN
         for column, weighting in enumerate(weightings):
-            if weighting.losses != "none":
+            if weighting.losses != "none":  # fixed weights skip the product
                 sums_WG = (pair_losses(loss, margin_WCN[:, column])[:, None] @ pairs.member)[:, 0]
                 states[column] = weighting.step(sums_WG, size_WG, states[column])
                 # With all data as the batch, every form of row weights is equal to this.

@@ -31,7 +31,9 @@ def least_worst_loss(pairs: Pairs, family: Family, radius: float, precision: flo
     """
     barrier = Barrier(pairs, family, radius)
     theta_WD = pairs.difference.new_zeros(pairs.difference[:, 0].shape)
+    # inside all constraints, where the barrier is finite
     start_W1 = barrier.losses(theta_WD).amax(-1, keepdim=True) + 1
+    # the duality gap is the number of constraints, groups and ball, over the sharpness
     point_WP, last = torch.cat([theta_WD, start_W1], -1), (pairs.member.shape[-1] + 1) / precision
     # Start far from the groups' constraints, because Newton's steps are short along them.
     sharpness = 0.1 / float(start_W1.max())
@@ -65,15 +67,17 @@ class Barrier:
         theta_WD, rows = point_WP[:, :-1], self.pairs.difference
         margin_WN, identity = self._margins(theta_WD), torch.eye(rows.shape[-1], dtype=rows.dtype)
         # Gradients (W, G, P) of the groups' slacks t - L_g, and second derivatives of the losses.
-        loss_slope_WGD = self._share().mT @ (slope(self.family, margin_WN, BETA[self.family])[..., None] * rows)
+        loss_slope_WGD = self._share().mT @ (slope(self.family, margin_WN)[..., None] * rows)
         slack_slope_WGP = torch.cat([-loss_slope_WGD, torch.ones_like(loss_slope_WGD[..., :1])], -1)
         inverse_WG = 1 / (point_WP[:, -1:] - self.losses(theta_WD))
+        # weight of a pair's second derivative: its group's 1 / slack
         bend_WN = self._curvature(margin_WN) * (self._share() @ inverse_WG[..., None])[..., 0]
         scaled_WGP, room_W1 = inverse_WG[..., None] * slack_slope_WGP, self._room(theta_WD)[:, None]
         gradient_WP, hessian_WPP, pull_WD = -scaled_WGP.sum(1), scaled_WGP.mT @ scaled_WGP, 2 * theta_WD / room_W1
         gradient_WP[:, -1] += sharpness
         gradient_WP[:, :-1] += pull_WD
         hessian_WPP[:, :-1, :-1] += rows.mT @ (bend_WN[..., None] * rows) + pull_WD[..., None] * pull_WD[:, None]
+        # the term of the ball has two parts: the square of its gradient above, and this
         hessian_WPP[:, :-1, :-1] += 2 * identity / room_W1[..., None]
         return gradient_WP, hessian_WPP
 
@@ -117,6 +121,7 @@ def _length(
     """Largest step of 1, 1/2, 1/4, ... that descends by a tenth of the slope's prediction, (W,); 0 if none does."""
     length_W = torch.ones_like(fall_W)
     for _ in range(HALVINGS):
+        # rounding of the value is no ascent; NaN outside the constraints fails the test below
         most_W = value_W - 0.1 * length_W * fall_W + 1e-13 * value_W.abs()
         enough_W = barrier.value(sharpness, point_WP + length_W[:, None] * step_WP) <= most_W
         if bool(enough_W.all()):

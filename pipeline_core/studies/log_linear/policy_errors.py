@@ -30,7 +30,7 @@ class RewardErrors:
 def reward_errors(theta_WCD: Tensor, test_WXGAD: Tensor, true_GD: Tensor) -> RewardErrors:
     """Errors at the test states of the greedy policy, which takes the action of the largest <phi, theta>."""
     best_WG, got_WCG = [], []
-    for theta_CD, test_XGAD in zip(theta_WCD, test_WXGAD, strict=True):
+    for theta_CD, test_XGAD in zip(theta_WCD, test_WXGAD, strict=True):  # one world at a time bounds the memory
         reward_XGA = torch.einsum("xgad,gd->xga", test_XGAD, true_GD)
         choice_CXG = (test_XGAD @ theta_CD.T).argmax(2).movedim(-1, 0)
         taken_CXG = reward_XGA.expand(len(theta_CD), -1, -1, -1).gather(-1, choice_CXG[..., None])[..., 0]

@@ -69,6 +69,7 @@ def log_rows(rows: Sequence[MethodRow], tracked: TrackedRun) -> None:
     for row in rows:
         values = {name: getattr(row, name) for name in FINAL}
         weights = {f"group/{g}/weight": value for g, value in enumerate(row.group_weights)}
+        # fixed weights have no curve
         curves = {"max_validation_loss": row.max_validation_loss} | (weights if _moves(row.column) else {})
         values |= {} if _moves(row.column) else weights
         metrics = _with_errors(values) | {f"{name}_se": value.se for name, value in curves.items()}

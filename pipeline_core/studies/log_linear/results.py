@@ -104,7 +104,7 @@ def differences(settings: StudySettings, trained: FamilyResult) -> list[MethodDi
 def measured(trained: FamilyResult) -> dict[str, Floats]:
     """Final measures by their names in a row, (F, S, K, C) each."""
     return {
-        "max_validation_loss": trained.final_worst_loss,
+        "max_validation_loss": trained.worst_loss[-1],
         "mean_validation_loss": trained.mean_loss,
         "max_reward_error_relative": trained.reward_error_relative,
         "max_reward_error_absolute": trained.reward_error_absolute,

@@ -58,7 +58,7 @@ class StudySettings:
         known = {"features": FEATURES, "scenarios": SCENARIOS, "methods": METHODS}
         for field, names in known.items():
             object.__setattr__(self, field, _chosen(field, getattr(self, field), names))
-        object.__setattr__(self, "chi", tuple(dict.fromkeys(self.chi)))
+        object.__setattr__(self, "chi", tuple(dict.fromkeys(self.chi)))  # without doubles, in the given order
         self._check_numbers()
 
     def _check_numbers(self) -> None:

@@ -6,9 +6,9 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from torch import Tensor
 
 from pipeline_core.errors import BadInput
 from pipeline_core.stats.paired import SeedMean, over_seeds
@@ -20,11 +20,8 @@ from pipeline_core.studies.log_linear.settings import SHORTEST_STOCHASTIC, Study
 from pipeline_core.studies.log_linear.synthetic import TRAINING
 from pipeline_core.studies.log_linear.training import Worlds, one_thread_each
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
 LAST_DECADE = 10
-Minima = Mapping[str, "Tensor"]
+Minima = Mapping[str, Tensor]
 """Least worst-group loss of every world in the ball, (W,), by method."""
 
 
@@ -49,7 +46,7 @@ class StochasticRun:
     bound: list[float]
     slope: SeedMean | None
     slope_all: SeedMean | None
-    bound_slope: float = -0.5
+    bound_slope: float = -0.5  # the bound falls with 1 / sqrt(T)
 
 
 def solve_minima(settings: StudySettings, worlds: Worlds) -> Minima:
@@ -78,6 +75,7 @@ def run_stochastic(settings: StudySettings, worlds: Worlds, minima: Minima) -> t
 
 def horizons(longest: int) -> list[int]:
     """Lengths of runs, two per decade up to the longest."""
+    # the logarithm of a power of ten may fall just short of it
     count = 1 + int(2 * math.log10(longest / SHORTEST_STOCHASTIC) + 1e-9)
     return sorted({round(longest * 10 ** (-index / 2)) for index in range(count)})
 
@@ -86,6 +84,7 @@ def _run(settings: StudySettings, worlds: Worlds, method: str, minimum_W: Tensor
     family = METHODS[method].family
     constants = BoundConstants.of(worlds.training, family, settings.radius)
     learner, steps = StochasticLearner(worlds.training, family, constants), horizons(settings.algorithm_1)
+    # order of the worlds: the seed changes fastest
     seeds = tuple(range(settings.seeds)) * (len(settings.features) * len(settings.scenarios))
     gap_TW = [learner.worst_loss(learner.run(drawn_pairs(seeds, count, TRAINING))) - minimum_W for count in steps]
     shape = (len(settings.features), len(settings.scenarios), settings.seeds)
@@ -114,9 +113,10 @@ def _run(settings: StudySettings, worlds: Worlds, method: str, minimum_W: Tensor
 
 def _slope(steps: list[int], gap_TK: Floats, shortest: float) -> SeedMean | None:
     """Mean over seeds of the slope of log gap over log steps, from `shortest` on; None with fewer than two lengths."""
-    used = np.array(steps) >= 0.99 * shortest
+    used = np.array(steps) >= 0.99 * shortest  # lengths are rounded
     if used.sum() < 2:
         return None
     x = np.log(np.array(steps)[used])
+    # the minimum is known to 1e-8 only: a gap may be 0 or less
     y_TK = np.log(np.maximum(gap_TK[used], np.finfo(float).tiny))
     return over_seeds((x - x.mean()) @ y_TK / ((x - x.mean()) ** 2).sum())

@@ -80,6 +80,7 @@ def run(settings: StudySettings, out: Path, say: ProgressFunction = lambda _: No
         study = compute(settings, say)
         document = _write(study, work, tracked.id)
         _log(study, work, tracked)
+        # files of other names in `out` are the user's
         stale = [f"{FIGURES}/{name}" for name in figure_names() if f"{FIGURES}/{name}" not in document["files"]]
         publish(work, out, [*document["files"], RESULTS], stale)
     if tracked.url:
@@ -99,6 +100,7 @@ def compute(settings: StudySettings, say: ProgressFunction = lambda _: None) -> 
     worlds = Worlds.draw(settings)
     seconds = {"worlds": time.perf_counter() - started}
     say(f"drew {len(worlds.start)} worlds in {seconds['worlds']:.1f} s")
+    # a radius out of reach fails before the trainings
     minima = solve_minima(settings, worlds) if settings.algorithm_1 else {}
     trained = []
     for family in ("dpo", "ipo"):

@@ -99,7 +99,8 @@ def rewards(phi: Floats, group: Integers) -> Floats:
 def world(feature_map: str, scenario: str, seed: int) -> LogLinearWorld:
     """The world of a feature map (key of `FEATURES`), a scenario (key of `SCENARIOS`) and a seed."""
     random, rules = np.random.default_rng(seed), SCENARIOS[scenario]
-    state = random.random((TRAINING + VALIDATION + TEST, 2))
+    state = random.random((TRAINING + VALIDATION + TEST, 2))  # at once: states do not depend on what follows
+    # validation has as many of both groups in every scenario
     group = np.repeat([0, 1, 0, 1], [*rules.sizes, VALIDATION // 2, VALIDATION // 2])
     action = draw_actions(random, group, rules.uneven)
     compared = comparisons(feature_map, state[: len(group)], action, group)
@@ -118,6 +119,8 @@ def draw_actions(random: np.random.Generator, group: Integers, uneven: bool) -> 
     there is only one), and (y + 4) mod 8 in the second group.
     """
     count = len(group)
+    # all three under either rule, so that scenarios share their later draws
+    # a shift of 1 to 7 gives another action
     first, shift, side = random.integers(ACTIONS, size=count), random.integers(1, ACTIONS, count), random.random(count)
     if not uneven:
         return np.stack([first, (first + shift) % ACTIONS], -1)

@@ -43,7 +43,8 @@ def difference_lines(differences: Sequence[MethodDifference]) -> TextTable:
     for row in differences:
         if row.measure in SHOWN:
             key = (row.features, row.scenario, f"{TrainingColumn(row.method, row.chi).label} - {row.base}")
-            lines.setdefault(key, list(key)).append(shown_difference(row))
+            interval = f"[{row.low:+.4f}, {row.high:+.4f}] {row.seeds_below_zero}/{row.n_seeds}"
+            lines.setdefault(key, list(key)).append(f"{row.mean:+.4f} {interval}")
     return columns, list(lines.values())
 
 
@@ -69,8 +70,3 @@ def stochastic_lines(found: Sequence[StochasticRun]) -> TextTable:
 def shown(value: SeedMean | None, digits: int = 4) -> str:
     """Mean and standard error as text: `0.4692 ± 0.0087`."""
     return f"{value.mean:.{digits}f} ± {value.se:.{digits}f}" if value else UNDEFINED
-
-
-def shown_difference(one: MethodDifference) -> str:
-    """Difference, interval and seeds below zero as text: `-0.0234 [-0.0464, -0.0004] 15/20`."""
-    return f"{one.mean:+.4f} [{one.low:+.4f}, {one.high:+.4f}] {one.seeds_below_zero}/{one.n_seeds}"

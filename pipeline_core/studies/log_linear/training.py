@@ -6,23 +6,21 @@ Shape suffixes: I recorded iterations, F feature maps, S scenarios, K seeds, W =
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from pipeline_core.stats.resampling import Floats
 from pipeline_core.studies.log_linear.methods import CLOSED_FORM_ITERATIONS, METHODS, Family, Pairs, loss_of, train
 from pipeline_core.studies.log_linear.policy_errors import group_losses, reward_errors
 from pipeline_core.studies.log_linear.settings import StudySettings, TrainingColumn
-from pipeline_core.studies.log_linear.synthetic import GROUPS, TRUE_PARAMETERS, LogLinearWorld, world
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from pipeline_core.studies.log_linear.synthetic import GROUPS, TRUE_PARAMETERS, world
 
 
 @dataclass(frozen=True)
@@ -38,12 +36,7 @@ class Worlds:
     def draw(cls, settings: StudySettings) -> Worlds:
         """Draw the worlds of every feature map, scenario and seed, in this order."""
         keys = ((f, s, k) for f in settings.features for s in settings.scenarios for k in range(settings.seeds))
-        return cls.of([world(*key) for key in keys])
-
-    @classmethod
-    def of(cls, drawn: Sequence[LogLinearWorld]) -> Worlds:
-        """Stack worlds into tensors."""
-        import torch
+        drawn = [world(*key) for key in keys]
 
         def stack(arrays: Iterator[Floats]) -> Tensor:
             return torch.from_numpy(np.stack(list(arrays)))
@@ -80,11 +73,6 @@ class FamilyResult:
     reward_error_absolute: Floats
     seconds: float
 
-    @property
-    def final_worst_loss(self) -> Floats:
-        """Worst loss of the last iteration, (F, S, K, C)."""
-        return np.asarray(self.worst_loss[-1])
-
 
 @dataclass
 class _WorldRecords:
@@ -105,7 +93,9 @@ def train_family(settings: StudySettings, worlds: Worlds, family: Family) -> Fam
     count = len(worlds.start)
     with one_thread_each() as threads, ThreadPoolExecutor(threads) as pool:
         ends = [round(count * part / threads) for part in range(threads + 1)]
+        # fewer worlds than threads leave empty shares
         slices = [slice(low, high) for low, high in pairwise(ends) if low < high]
+        # threads suffice: torch computes without Python's lock
         parts = list(pool.map(lambda chosen: _train(worlds.part(chosen), columns, iterations), slices))
     seconds, shape = time.perf_counter() - started, (len(settings.features), len(settings.scenarios), settings.seeds)
 
@@ -121,14 +111,12 @@ def train_family(settings: StudySettings, worlds: Worlds, family: Family) -> Fam
 
 
 def _train(worlds: Worlds, columns: tuple[TrainingColumn, ...], iterations: list[int]) -> _WorldRecords:
-    import torch
-
     part, family = _WorldRecords(), columns[0].facts.family
 
     def observe(theta_WCD: Tensor, weight_WCG: Tensor) -> None:
         loss_WCG = group_losses(theta_WCD, worlds.validation, loss_of(family))
         part.worst_loss.append(loss_WCG.amax(-1).numpy())
-        part.weights.append(weight_WCG.clone().numpy())
+        part.weights.append(weight_WCG.numpy())
         part.final["mean_loss"] = loss_WCG.mean(-1).numpy()
 
     weightings = [METHODS[column.method].weighting(1.0 if column.chi is None else column.chi) for column in columns]
@@ -151,8 +139,6 @@ def one_thread_each() -> Iterator[int]:
 
     Small products do not gain from torch's threads; worlds in parallel do.
     """
-    import torch
-
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
