@@ -74,7 +74,7 @@ class ProgressBars(Display):
     def __init__(self, console: Console) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-        super().__init__(lambda line: console.print(line, markup=False))
+        super().__init__(lambda line: console.print(line, markup=False))  # an error's text may hold `[...]`
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),

@@ -33,6 +33,7 @@ def to_register(run: PipelineRun, wanted: Registration, verdicts: Sequence[GateV
     """The first seed's model of every policy that is to be registered and has passed all of its limits."""
     for name, planned in run.stages.items():
         chosen = not wanted.models or planned.label in wanted.models
+        # Not the best seed: chosen by its own evaluation, its figures would be too good (ADR 12).
         if planned.stage == "policy" and chosen and planned.seed == run.config.seeds[0]:
             about = [verdict for verdict in verdicts if verdict.model == planned.label]
             if about and all(verdict.passed for verdict in about) and name in run.results:
@@ -42,7 +43,7 @@ def to_register(run: PipelineRun, wanted: Registration, verdicts: Sequence[GateV
 def lineage_of(run: PipelineRun, model: StageResult) -> list[StageResult]:
     """Results of the stages that led to a model, its own last."""
     names = [name for name, result in run.results.items() if result == model]
-    for name in names:
+    for name in names:  # the list grows meanwhile: needs of needs follow
         names += [need for need in run.stages[name].needs.values() if need not in names]
     return [result for name, result in run.results.items() if name in names]
 
@@ -69,7 +70,7 @@ def _emit(event: str, model: str, about: Sequence[GateVerdict], run_id: str) -> 
         emit_event(
             event=event,
             resource={
-                "prefect.resource.id": f"prefect.flow-run.{flow_run.id}",
+                "prefect.resource.id": f"prefect.flow-run.{flow_run.id}",  # automations match on it (ADR 12)
                 "prefect.resource.name": str(flow_run.name),
                 "evenhand.run": run_id,
                 "evenhand.model": model,

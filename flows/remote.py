@@ -36,6 +36,7 @@ def run_remotely(job: Job, name: str, parent: str, deployment: str, stopping: Ca
     """
     parameters = {"job": job.model_dump(mode="json"), "name": name, "parent": parent}
     try:
+        # No time-out of Prefect's: `_wait` looks for a stop of this run too.
         started = run_deployment(deployment, parameters=parameters, timeout=0, flow_run_name=name)
     except ObjectNotFound:
         raise BadInput(f"runner.deployment: the Prefect server knows no deployment {deployment!r}") from None
@@ -81,4 +82,4 @@ def _from_store(job: Job, deployment: str) -> StageResult:
             f"its run on {deployment} has finished, but the artifact is not in {store.root}; "
             "both sides need one EVENHAND_STORE and the same versions of data and plugins"
         )
-    return run_stage(job, store, load_registry()).model_copy(update={"reused": False})
+    return run_stage(job, store, load_registry()).model_copy(update={"reused": False})  # made for this run

@@ -34,11 +34,11 @@ class PipelineRun:
     def carry_out(self, planned: PlannedStage, made: Mapping[str, StageResult]) -> StageResult:
         """Run a stage, here or on the configured deployment, once a slot of the run is free."""
         with self._slots:
-            if self.stopping.is_set():
+            if self.stopping.is_set():  # maybe during the wait for a slot
                 raise EvenhandError("the run was stopped before this stage began")
             job = planned.job({role: result.ref for role, result in made.items()}, self.config.runner)
             deployment = self.config.runner.deployment
-            if deployment and planned.stage in HEAVY and not in_store(job):
+            if deployment and planned.stage in HEAVY and not in_store(job):  # what exists needs no worker
                 return run_remotely(job, planned.id, self.parent.id, deployment, self.stopping.is_set)
             return run_tracked(job, planned.id, self.parent.id, self.tracking, self.stopping.is_set)
 

@@ -50,7 +50,7 @@ def run_tracked(
     with tracking.child(parent, name, params={"config": job.config, "seed": job.seed}) as child:
 
         def on_event(event: dict[str, Any]) -> None:
-            if "step" in event:
+            if "step" in event:  # rows of a table go to tracking alone
                 shown.event(name, event)
             child.on_event(event)
 
@@ -92,6 +92,6 @@ def stage(job: Job, name: str = "stage", parent: str | None = None) -> dict[str,
     except BadInput as error:
         # A separate state tells the pipeline that a retry would not help.
         return Failed(name=BAD_INPUT, message=words_of(error))
-    except BaseException:
+    except BaseException:  # Prefect 3 ends a cancelled run by TerminationSignal, which is no Exception
         terminate_all()
         raise

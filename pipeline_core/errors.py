@@ -26,7 +26,7 @@ class BadInput(EvenhandError):
     exit_code = 2
 
     def __init__(self, message: str = "") -> None:
-        super().__init__(bounded(message))
+        super().__init__(bounded(message))  # messages quote values, which may be of any length (D18)
 
 
 class UnknownName(BadInput):
@@ -62,7 +62,7 @@ def quoted(value: object, length: int = 80) -> str:
     text = repr(value)
     if len(text) <= length:
         return text
-    kept = max(length - 28, 8)
+    kept = max(length - 28, 8)  # room for the dots and the count
     return f"{text[: kept * 2 // 3]}...{text[-(kept // 3) :]} ({len(text):,} characters)"
 
 

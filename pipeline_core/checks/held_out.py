@@ -68,7 +68,7 @@ def _held_out(where: str, config: PipelineConfig, catalog: Catalog) -> DataRef:
     entry = catalog.entry(name, "data")
     known, trained = known_splits(entry), split_of(config.data, entry)
     refused: dict[str, str] = {}
-    for split in (usual for usual in NAMES if usual in known and trained not in (None, usual)):
+    for split in (usual for usual in NAMES if usual in known and trained not in (None, usual)):  # None reads all
         ref = DataRef(entry=name, split=split)
         taken = _taken_by(ref, config, catalog)
         if not taken:
@@ -138,6 +138,7 @@ def _files(ref: DataRef, catalog: Catalog, *, whole: bool) -> set[str]:
     from pipeline_core.data.reading import split_of
 
     entry = catalog.entries.get(ref.entry)
+    # Splits that are drawn or told by a column share files and no rows; `pick` takes some rows of a file.
     if not isinstance(entry, Files) or entry.split_name or (whole and entry.pick):
         return set()
     with suppress(BadInput):  # loading unknown splits or missing files raises an error

@@ -31,6 +31,7 @@ def _line(problem: Any, registry: Registry) -> str:
         return f"{where}: `name` is missing; it says which plugin runs the stage"
     if kind == "extra_forbidden":
         return f"{where}: unknown key {quoted(path[-1])}. {suggestion(path[-1], _known_keys(path, plugin, registry))}"
+    # pydantic puts the prefix before the text of every ValueError.
     return f"{where}: {problem['msg'].removeprefix('Value error, ')}" + _given(problem)
 
 
@@ -38,7 +39,7 @@ def _location(loc: tuple[int | str, ...], registry: Registry) -> tuple[list[str]
     """Path of a problem without the plugin name that pydantic adds, and the plugin's name (or "")."""
     path = [str(part) for part in loc]
     if path and path[0] in STAGES:
-        tag_at = 2 if len(path) > 1 and path[1].isdigit() else 1
+        tag_at = 2 if len(path) > 1 and path[1].isdigit() else 1  # after the position in a list of entries
         if len(path) > tag_at and path[tag_at] in {spec.name for spec in registry.specs(path[0])}:
             return path[:tag_at] + path[tag_at + 1 :], path[tag_at]
     return path, ""

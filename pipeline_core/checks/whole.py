@@ -42,7 +42,7 @@ def load_config(
         config = config_type(registry).model_validate(document)
     except ValidationError as error:
         raise as_bad_input(error, registry) from None
-    except RecursionError:
+    except RecursionError:  # of a mapping: files and overrides end at 60 levels
         raise BadInput("the configuration is nested too deep") from None
     check_whole(config, registry)
     return with_held_out(config, Catalog.from_environment())
@@ -59,7 +59,7 @@ def check_whole(config: PipelineConfig, registry: Registry) -> None:
     _check_rewards(config, registry)
     _check_rows(config)
     _check_inputs(config, registry)
-    policy_order(config)
+    policy_order(config)  # for its errors: unknown labels and cycles
     check_gate_settings(config, registry)
     catalog = Catalog.from_environment()
     if problems := [*data_problems(config, catalog), *sandbox_problems(config, catalog)]:
@@ -87,7 +87,7 @@ def _check_chain(config: PipelineConfig, registry: Registry) -> None:
         loose = [] if registry.combines("extend", entry.name) else [*loose, label_of(entry)]
     for place, entry, parts in merging_entries(config, registry):
         try:
-            entry.check_parts(dict.fromkeys(parts))
+            entry.check_parts(dict.fromkeys(parts))  # numbers of rows are compared before a run (`beforehand`)
         except BadInput as error:
             raise BadInput(f"extend.{place} ({label_of(entry)}): {error}") from error
     if len(loose) > 1:

@@ -98,7 +98,7 @@ def announced() -> tuple[list[tuple[Any, PluginOrigin]], list[BrokenPlugin]]:
             continue
         for name in names:  # one `try` each: pluggy's own loader stops at the first error
             try:
-                module = importlib.metadata.EntryPoint(entry.name, name, entry.group).load()
+                module = importlib.metadata.EntryPoint(entry.name, name, entry.group).load()  # `module:object` too
             except FAULTS as error:
                 broken.append(BrokenPlugin.by(error, _origin(entry, name)))
             else:

@@ -33,6 +33,7 @@ from pipeline_core.stage.settings import ExecutionSettings
 
 
 def _is_a_number(value: Any) -> Any:
+    # pydantic reads True as 1 and the text 010 as 10, which other readers of YAML take for 8 (D6).
     if isinstance(value, bool) or (isinstance(value, str) and re.match(r"\s*[-+]?0\d", value)):
         raise ValueError(f"a seed is a whole number, without zeros before it, and not {quoted(value)}")
     return value
@@ -107,7 +108,7 @@ def full_form(document: Mapping[str, Any]) -> dict[str, Any]:
         entries = document.get(stage)
         if isinstance(entries, (str, Mapping)):
             entries = [entries]
-        if entries is None and stage in CHAIN_STAGES and stage in document:
+        if entries is None and stage in CHAIN_STAGES and stage in document:  # `extend=null` drops a preset's chain
             document[stage] = []
         if isinstance(entries, (list, tuple)):
             document[stage] = [{"name": entry} if isinstance(entry, str) else entry for entry in entries]
@@ -136,6 +137,7 @@ def _config_type(registry: Registry) -> type[PipelineConfig]:
         configs = tuple(spec.config for spec in registry.specs(stage))
         if not configs:
             raise BadInput(f"no {stage} plugin is usable. {registry.note()}")
+        # A union of one type is that type, and pydantic refuses a discriminator on it.
         return Annotated[Union[configs], Field(discriminator="name")] if len(configs) > 1 else configs[0]  # noqa: UP007
 
     fields: dict[str, Any] = {}

@@ -105,6 +105,7 @@ def _rewards(config: PipelineConfig, registry: Registry, rows: str | None) -> li
 
 
 def _chain_id(stage: str, entry: PluginConfig, entries: list[PluginConfig]) -> str:
+    # A single entry has the id it had before chains (ADR 10): tracked runs and records name it so.
     return stage if len(entries) == 1 else f"{stage}:{label_of(entry)}"
 
 
@@ -113,6 +114,7 @@ def _policies(config: PipelineConfig, registry: Registry, rows: str | None) -> l
     for entry in policy_order(config):
         spec = PolicyOptimizer.named(registry, entry.name)
         for seed in config.seeds:
+            # Each seed goes on from the start of the same seed.
             start = _policy_id(entry.start_from, seed, config) if entry.start_from else "base"
             needs = {"model": start, "reference": start}
             if rows:

@@ -52,7 +52,7 @@ class Places:
             if not nearest.is_dir():
                 raise BadInput(f"{variable} is {quoted(str(folder), 200)}: {quoted(str(nearest), 200)} is no folder")
         nearest = next(path for path in (self.home, *self.home.parents) if _is_there(path))
-        if writable and not os.access(nearest, os.W_OK | os.X_OK):
+        if writable and not os.access(nearest, os.W_OK | os.X_OK):  # without X_OK no file can be made in a folder
             raise BadInput(
                 f"EVENHAND_HOME is {quoted(str(self.home), 200)}, and {quoted(str(nearest), 200)} cannot be written; "
                 "set EVENHAND_HOME to a writable folder"
@@ -77,6 +77,6 @@ def _folder(variable: str) -> Path | None:
 
 def _is_there(path: Path) -> bool:
     try:
-        return path.exists()
+        return path.exists()  # it raises for a folder that may not be looked into
     except OSError:
         return False

@@ -95,6 +95,7 @@ class JsonLinesRun(TrackedRun):
             super().finish(status)
             self._facts |= {"status": self.status, "ended": self._facts["ended"] or time.time()}
             write_json(self.folder / RUN, self._facts)
+            # After `run.json`: if the process ends between the two, the next start removes the file.
             (self.folder / OWNER).unlink(missing_ok=True)
             self._tracking.forget(self)
 
@@ -173,7 +174,7 @@ def append(file: Path, lines: Sequence[Mapping[str, Any]]) -> None:
     """
     text = "".join(json.dumps(line, ensure_ascii=False, default=str, skipkeys=True) + "\n" for line in lines)
     data = text.encode("utf-8", errors="replace")
-    with file.open("ab", buffering=0) as out:
+    with file.open("ab", buffering=0) as out:  # unbuffered: a full disk is met here, not when the file closes
         end = out.tell()
         if out.write(data) != len(data):  # the disk is full: half a line would spoil the next
             out.truncate(end)

@@ -176,8 +176,8 @@ class Tracking(ABC):
 
     def close(self) -> None:
         """Mark unfinished runs as KILLED, and stop. Safe to call twice."""
-        atexit.unregister(self.close)
-        for run in reversed(self.open_runs()):
+        atexit.unregister(self.close)  # else it would keep this object until the process ends
+        for run in reversed(self.open_runs()):  # children before their parent
             run.finish("KILLED")
 
     def __enter__(self) -> Tracking:

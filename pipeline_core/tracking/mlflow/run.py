@@ -76,6 +76,7 @@ class MlflowRun(TrackedRun):
             for name, value in finite(metrics).items():
                 self._metrics.append((self._metric_names[name], value, moment, int(step)))
             del self._metrics[:-KEPT_METRICS]
+            # While the server is away every step of a training would wait for it here.
             many = len(self._metrics) >= METRICS_PER_BATCH and not self._tracking.in_trouble
         if many:
             self.flush()
@@ -146,7 +147,7 @@ class MlflowRun(TrackedRun):
             deliver(batch)
             with self._buffer:
                 for name, text in batch:
-                    if items.get(name) == text:
+                    if items.get(name) == text:  # a value set meanwhile is still to be sent
                         del items[name]
 
     def _send_tables(self) -> None:
@@ -167,7 +168,7 @@ class MlflowRun(TrackedRun):
             return False
         self._deliver(metrics=batch)
         with self._buffer:
-            sent = set(map(id, batch))
+            sent = set(map(id, batch))  # by identity: the oldest may have been dropped meanwhile
             self._metrics[: len(batch)] = [metric for metric in self._metrics[: len(batch)] if id(metric) not in sent]
         return True
 
@@ -175,7 +176,7 @@ class MlflowRun(TrackedRun):
         if self.status and not self._sent_status:
             self._tracking.client.set_terminated(self.id, self.status, self._ended)
             self._sent_status = True
-        if self._sent_status and not self._tables.waiting:
+        if self._sent_status and not self._tables.waiting:  # a table may be sent after the end
             self._tracking.forget(self)
 
     def _deliver(
@@ -199,7 +200,7 @@ class MlflowRun(TrackedRun):
             if error.error_code not in REFUSALS:
                 raise
             self._tracking.warn(error)
-        self._tracking.in_trouble = False
+        self._tracking.in_trouble = False  # the server has answered, if only to refuse
 
     def _upload(self, path: Path, folder: str | None = None) -> None:
         client = self._tracking.client

@@ -37,6 +37,7 @@ class TrackedTables:
     def add(self, name: str, rows: Sequence[Mapping[str, Any]], *, anew: bool = False) -> None:
         """Add rows to a table. `anew`: replace earlier rows."""
         with self._guard:
+            # A new list, not a longer one: `waiting` tells by identity what has been sent.
             self._rows[name] = [*([] if anew else self._rows.get(name, [])), *rows]
 
     def send(self, upload: Callable[[Path], None], *, all_of_them: bool) -> bool:
@@ -47,7 +48,7 @@ class TrackedTables:
         now = time.monotonic()
         due = [name for name in self.waiting if all_of_them or now - self._sent_at.get(name, -math.inf) >= SECONDS]
         for name in due:
-            rows, self._sent_at[name] = self._rows[name], now
+            rows, self._sent_at[name] = self._rows[name], now  # now, so that a failed upload waits its turn too
             with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
                 file = Path(folder) / file_name(name)
                 text = json.dumps(as_table(rows), ensure_ascii=False)
