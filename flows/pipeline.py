@@ -24,6 +24,7 @@ from pipeline_core.checks.presets import preset_names
 from pipeline_core.checks.whole import load_config
 from pipeline_core.errors import BadInput, EvenhandError
 from pipeline_core.pipeline.config import PipelineConfig, config_type
+from pipeline_core.plugin.registry import load_registry
 from pipeline_core.stage.run import StageResult
 from pipeline_core.store.places import Places
 from pipeline_core.tracking.opening import open_tracking
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     Config: TypeAlias = PipelineConfig
 else:
     Preset = Literal[tuple(preset_names())]
-    Config = config_type()
+    Config = config_type(load_registry())
 
 
 GATE = "gate"

@@ -55,10 +55,7 @@ def noting(problems: ProblemsByPlace, where: str) -> Iterator[None]:
 
 
 def source_problems(config: PipelineConfig) -> ProblemsByPlace:
-    """Missing data and files, by the place that names them.
-
-    Checked before a run begins, so that a mistake does not appear after an hour of training.
-    """
+    """Missing data and files, by the place that names them."""
     catalog = Catalog.from_environment()
     problems: ProblemsByPlace = {}
     with noting(problems, "data"):

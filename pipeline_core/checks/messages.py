@@ -7,7 +7,8 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from pipeline_core.errors import BadInput, dotted, quoted, suggestion
+from pipeline_core.errors import BadInput, UnknownName, dotted, quoted, suggestion
+from pipeline_core.pipeline.config import config_type
 from pipeline_core.plugin.registry import Registry
 from pipeline_core.plugin.specs import STAGES
 
@@ -24,9 +25,7 @@ def _line(problem: Any, registry: Registry) -> str:
     if kind == "union_tag_invalid":
         stage = path[0]
         names = [spec.name for spec in registry.specs(stage)]
-        tag = str(problem["ctx"]["tag"])
-        note = registry.note()
-        return f"{where}: unknown {stage} plugin {quoted(tag)}. {suggestion(tag, names)}{' ' + note if note else ''}"
+        return str(UnknownName(f"{stage} plugin", str(problem["ctx"]["tag"]), names, where, registry.note()))
     if kind == "union_tag_not_found":
         return f"{where}: `name` is missing; it says which plugin runs the stage"
     if kind == "extra_forbidden":
@@ -46,8 +45,6 @@ def _location(loc: tuple[int | str, ...], registry: Registry) -> tuple[list[str]
 
 
 def _known_keys(path: list[str], plugin: str, registry: Registry) -> Iterable[str]:
-    from pipeline_core.pipeline.config import config_type
-
     model: type[BaseModel] = registry.get(path[0], plugin).config if plugin else config_type(registry)
     inner = [part for part in path[1 if plugin else 0 : -1] if not part.isdigit()]
     for part in inner:

@@ -9,17 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline_core.errors import BadInput, UnknownName, quoted, shortened, suggestion
 from pipeline_core.files.surrogates import lone_surrogate
 from pipeline_core.files.yaml_files import parse_value
 from pipeline_core.pipeline.config import full_form
+from pipeline_core.plugin.registry import Registry
 from pipeline_core.plugin.specs import CHAIN_STAGES, LIST_STAGES, SINGLE_STAGES, PolicyConfig
-
-if TYPE_CHECKING:
-    from pipeline_core.plugin.registry import Registry
-
 
 NAMES = ("name", "label", "start_from")
 """Settings of every plugin that hold a name; a text in another setting may be the name of a data entry."""

@@ -15,17 +15,20 @@ from pipeline_core.checks.held_out import sandbox_problems, with_held_out
 from pipeline_core.checks.messages import as_bad_input
 from pipeline_core.checks.overrides import apply_overrides
 from pipeline_core.checks.presets import read_source
-from pipeline_core.checks.rewards import check_scorers
 from pipeline_core.data.catalog import Catalog
-from pipeline_core.errors import BadInput, EvenhandError, UnknownName
-from pipeline_core.pipeline.config import (
-    PipelineConfig,
-    config_type,
-    label_of,
-    policy_order,
-)
+from pipeline_core.errors import BadInput, EvenhandError, check_known
+from pipeline_core.pipeline.config import PipelineConfig, config_type, label_of, policy_order, scorers_of
 from pipeline_core.plugin.registry import Registry, load_registry
-from pipeline_core.plugin.specs import LIST_STAGES, Evaluation, PolicyConfig, PolicyOptimizer, taken_by
+from pipeline_core.plugin.specs import (
+    LIST_STAGES,
+    Evaluation,
+    PolicyConfig,
+    PolicyOptimizer,
+    RewardModel,
+    ScoringConfig,
+    taken_by,
+)
+from pipeline_core.rewards.scorers import no_probability
 
 
 def load_config(
@@ -101,13 +104,18 @@ def _check_chain(config: PipelineConfig, registry: Registry) -> None:
 
 
 def _check_rewards(config: PipelineConfig, registry: Registry) -> None:
-    """Check that rewards named by policies and evaluations are rewards of the run."""
-    known = [label_of(reward) for reward in config.reward]
+    """Check that named rewards are rewards of the run, and that those that score texts give probabilities."""
+    plugin_of = {label_of(entry): entry.name for entry in config.reward}
     for place, entry in enumerate(config.policy):
-        for label in entry.named_rewards() if isinstance(entry, PolicyConfig) else ():
-            if label not in known:
-                raise UnknownName("reward", label, known, where=f"policy.{place}.rewards ({entry.name})")
-    check_scorers(config, registry)
+        if isinstance(entry, PolicyConfig):
+            check_known("reward", entry.named_rewards(), plugin_of, f"policy.{place}.rewards ({entry.name})")
+    for place, suite in enumerate(config.evaluate):
+        if isinstance(suite, ScoringConfig):
+            where = f"evaluate.{place}.scorers ({label_of(suite)})"
+            for label in scorers_of(suite, config):
+                check_known("reward", [label], plugin_of, where)
+                if RewardModel.named(registry, plugin_of[label]).scale is None:
+                    raise BadInput(f"{where}: {no_probability(label, plugin_of[label], registry)}")
 
 
 def _check_rows(config: PipelineConfig) -> None:

@@ -20,7 +20,7 @@ from pydantic import (
 from pipeline_core.data.refs import DataRef
 from pipeline_core.errors import BadInput, UnknownName, quoted
 from pipeline_core.gate.settings import Limit, Registration
-from pipeline_core.plugin.registry import Registry, load_registry
+from pipeline_core.plugin.registry import Registry
 from pipeline_core.plugin.specs import (
     CHAIN_STAGES,
     LIST_STAGES,
@@ -28,6 +28,7 @@ from pipeline_core.plugin.specs import (
     STAGES,
     PluginConfig,
     PolicyConfig,
+    ScoringConfig,
 )
 from pipeline_core.stage.settings import ExecutionSettings
 
@@ -126,13 +127,15 @@ def label_of(config: PluginConfig) -> str:
     return config.label or config.name
 
 
-def config_type(registry: Registry | None = None) -> type[PipelineConfig]:
-    """Subclass of `PipelineConfig` whose stages accept exactly the registered plugins."""
-    return _config_type(registry or load_registry())
+def scorers_of(entry: ScoringConfig, config: PipelineConfig) -> tuple[str, ...]:
+    """Labels of the rewards that score an evaluation's texts: the named ones, else the last reward of the run."""
+    return entry.scorers or tuple(map(label_of, config.reward[-1:]))
 
 
 @functools.cache
-def _config_type(registry: Registry) -> type[PipelineConfig]:
+def config_type(registry: Registry) -> type[PipelineConfig]:
+    """Subclass of `PipelineConfig` whose stages accept exactly the registered plugins."""
+
     def one_of(stage: str) -> Any:
         configs = tuple(spec.config for spec in registry.specs(stage))
         if not configs:
