@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -13,18 +13,16 @@ from prefect.runtime import flow_run
 
 from flows.links import warning_only
 from flows.records import RegisteredModel
+from flows.run import PipelineRun
 from pipeline_core.errors import GateFailed
 from pipeline_core.gate.settings import Registration
+from pipeline_core.pipeline.config import PipelineConfig
 from pipeline_core.report.figures.model import GateVerdict
 from pipeline_core.report.render import gate_words
 from pipeline_core.stage.run import StageResult
 from pipeline_core.store.artifacts import MANIFEST, Manifest
+from pipeline_core.tracking.protocol import TrackedRun
 from pipeline_core.tracking.registry import ModelRegistry, NewVersion
-
-if TYPE_CHECKING:
-    from flows.run import PipelineRun
-    from pipeline_core.pipeline.config import PipelineConfig
-    from pipeline_core.tracking.protocol import TrackedRun
 
 PASSED, FAILED = "evenhand.gate.passed", "evenhand.gate.failed"
 

@@ -101,18 +101,12 @@ def _spawn(home: Path, port: int) -> subprocess.Popen[bytes]:
         )
 
 
-def _if_full(log: Path) -> str:
-    """Words on the likely reason if the disk is nearly full, else empty."""
-    return ", since the disk is full" if shutil.disk_usage(log.parent).free < NO_ROOM else ""
-
-
 def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end:
         if process.poll() is not None:
-            raise EvenhandError(
-                f"the private Prefect server ended with code {process.returncode}{_if_full(log)}; see {log}"
-            )
+            reason = ", since the disk is full" if shutil.disk_usage(log.parent).free < NO_ROOM else ""
+            raise EvenhandError(f"the private Prefect server ended with code {process.returncode}{reason}; see {log}")
         if answers(f"{url}/health"):
             return
         time.sleep(0.1)
