@@ -32,7 +32,7 @@ class Process:
     def read(cls, facts: Any) -> Process | None:
         """The process that `asdict` wrote, or None if the facts are invalid."""
         try:
-            return _processes().validate_python(facts)
+            return _PROCESSES.validate_python(facts)
         except ValidationError:
             return None
 
@@ -46,9 +46,7 @@ class Process:
         return None if _takes_signals(self.pid) else False
 
 
-@functools.cache
-def _processes() -> TypeAdapter[Process]:
-    return TypeAdapter(Process)
+_PROCESSES = TypeAdapter(Process)
 
 
 @functools.cache

@@ -27,7 +27,7 @@ from pydantic import TypeAdapter
 from pipeline_core.errors import BadInput, quoted
 from pipeline_core.files.atomic import replace_file, user_path
 from pipeline_core.files.json_files import read_as
-from pipeline_core.store.places import Places
+from pipeline_core.store.places import Places, nearest
 from pipeline_core.store.processes import Process
 from pipeline_core.tracking.metrics import finite
 from pipeline_core.tracking.protocol import TrackedRun, Tracking, TrackingStatus
@@ -132,8 +132,8 @@ class Backend(Tracking):
     def described(cls, address: str, places: Places) -> str:
         """The folder in words, writable or not."""
         folder = _folder(address, places)
-        nearest = next(path for path in (folder, *folder.parents) if path.exists())
-        return f"{folder} ({'writable' if os.access(nearest, os.W_OK) else 'NOT WRITABLE'}; JSON lines, no MLflow)"
+        access = "writable" if os.access(nearest(folder), os.W_OK) else "NOT WRITABLE"
+        return f"{folder} ({access}; JSON lines, no MLflow)"
 
     def begin(self, name: str, params: Mapping[str, Any], tags: Mapping[str, str], parent: str) -> JsonLinesRun:
         """Create the run's folder."""

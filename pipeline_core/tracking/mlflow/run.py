@@ -106,11 +106,8 @@ class MlflowRun(TrackedRun):
     def log_text(self, text: str, name: str) -> None:
         """Log a text as the artifact `name`."""
         try:
-            with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-                file = Path(folder) / Path(name).name
-                file.write_text(text, encoding="utf-8", errors="replace")
-                self.log_artifact(file, str(Path(name).parent) if Path(name).parent.name else None)
-        except OSError as error:
+            self._upload_text(text, name)
+        except Exception as error:
             self._tracking.warn(error)
 
     def log_rows(self, table: str, rows: Sequence[Mapping[str, Any]], *, anew: bool = False) -> None:
@@ -128,17 +125,14 @@ class MlflowRun(TrackedRun):
         """Send buffered data; keep them if that fails."""
         with self._sending:
             try:
-                self._send_settings()
+                self._send_texts(self._params, lambda batch: self._deliver(params=batch))
+                self._send_texts(self._tags, lambda batch: self._deliver(tags=batch))
                 while self._send_metrics():
                     pass
                 self._send_tables()
                 self._send_status()
             except Exception as error:
                 self._tracking.warn(error)
-
-    def _send_settings(self) -> None:
-        self._send_texts(self._params, lambda batch: self._deliver(params=batch))
-        self._send_texts(self._tags, lambda batch: self._deliver(tags=batch))
 
     def _send_texts(self, items: dict[str, str], deliver: Callable[[list[TextArtifact]], None]) -> None:
         with self._buffer:
@@ -154,7 +148,7 @@ class MlflowRun(TrackedRun):
         """Send tables; a store of artifacts that fails must not hold back other data."""
         try:
             ended = self.status is not None
-            sent = self._tables.send(self._upload, all_of_them=ended)
+            sent = self._tables.send(self._upload_text, all_of_them=ended)
         except Exception as error:
             self._tracking.warn(error)
             return
@@ -205,3 +199,9 @@ class MlflowRun(TrackedRun):
     def _upload(self, path: Path, folder: str | None = None) -> None:
         client = self._tracking.client
         (client.log_artifacts if path.is_dir() else client.log_artifact)(self.id, str(path), folder)
+
+    def _upload_text(self, text: str, name: str) -> None:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            file = Path(folder) / Path(name).name
+            file.write_text(text, encoding="utf-8", errors="replace")
+            self._upload(file, str(Path(name).parent) if Path(name).parent.name else None)

@@ -87,6 +87,6 @@ def cut(text: str, length: int) -> str:
 
 def batches(items: Sequence[T], size: int) -> Iterator[list[T]]:
     """Consecutive lists of at most `size` items."""
-    rest = iter(items)
+    rest = iter(items)  # `itertools.batched` comes with Python 3.12
     while batch := list(islice(rest, size)):
         yield batch
