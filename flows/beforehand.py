@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from pipeline_core.checks import beforehand
 from pipeline_core.errors import BadInput, quoted
-
-if TYPE_CHECKING:
-    from pipeline_core.pipeline.config import PipelineConfig
+from pipeline_core.pipeline.config import PipelineConfig
+from pipeline_core.store.places import Places
+from pipeline_core.tracking.opening import backend_of
 
 
 def check_sources(config: PipelineConfig, *, names_only: bool = False) -> list[str]:
@@ -16,10 +15,6 @@ def check_sources(config: PipelineConfig, *, names_only: bool = False) -> list[s
     Raises:
         BadInput: also if the tracking backend is unknown, or registers no models although `register_as` is set.
     """
-    from pipeline_core.checks import beforehand
-    from pipeline_core.store.places import Places
-    from pipeline_core.tracking.opening import backend_of
-
     places = Places.from_environment()
     places.check(writable=not names_only)
     tracking, _ = backend_of(places)

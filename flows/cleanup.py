@@ -19,6 +19,7 @@ from pipeline_core.store.locks import Lock, owner_of
 HOUR = 3600.0
 
 
+# Not `WorkOrder`, which refuses fields of other versions: inputs of such an order would look unused.
 class _Order(TypedDict):
     folders: dict[str, str]
 
@@ -65,6 +66,7 @@ def _remove(store: Store, waste: Removable) -> int:
     if lock and not lock.take():
         return 0
     try:
+        # `take` has just written the file of a lock, so its time says nothing.
         if not waste.path.exists() or (waste.what != "lock" and _last_used(waste.path) > waste.used):
             return 0
         size = waste.size
@@ -103,6 +105,7 @@ def _files(store: Store) -> Iterator[Removable]:
     for name, what in ((".scratch", "cache"), (".logs", "log")):
         for file in (store.root / name).rglob("*"):
             if file.is_file():
+                # A cache is written once and read often.
                 yield Removable(file, what, max(_last_used(file), _last_read(file)))
 
 

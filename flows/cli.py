@@ -52,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given or bool(os.environ.get("EVENHAND_DEBUG"))
     try:
+        # Typer takes an option at its own command alone.
         app(args=[word for word in given if word != "--debug"], prog_name="evenhand")
     except Exception as error:
         if debug:
@@ -95,6 +96,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _no_space(error: BaseException) -> bool:
+    # SQLite's error has no errno, only these words.
     return (isinstance(error, OSError) and error.errno == errno.ENOSPC) or "database or disk is full" in str(error)
 
 

@@ -42,7 +42,8 @@ class Display:
         """Show a training event of a running stage."""
         if time.monotonic() - self._last.get(name, 0.0) >= LINE_SECONDS:
             self._last[name] = time.monotonic()
-            self._write(f"  ... {name}  step {event['step']}{_of(event)}  {figures(event.get('metrics', {}))}".rstrip())
+            of = f"/{event['total']}" if event.get("total") else ""
+            self._write(f"  ... {name}  step {event['step']}{of}  {figures(event.get('metrics', {}))}".rstrip())
 
     def waiting(self, name: str, owner: Mapping[str, Any]) -> None:
         """Show that the stage waits for another process, which makes its artifact."""
@@ -74,7 +75,7 @@ class ProgressBars(Display):
     def __init__(self, console: Console) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-        super().__init__(lambda line: console.print(line, markup=False))
+        super().__init__(lambda line: console.print(line, markup=False))  # an error's text may hold `[...]`
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
@@ -120,10 +121,6 @@ def finished_line(name: str, result: StageResult) -> str:
     """Line about a finished stage: `done   policy:dpo  12.3 s  1f0c...  loss 0.43`."""
     word, took = ("reused", "") if result.reused else ("done", f"{result.seconds:.1f} s  ")
     return f"{word:6} {name}  {took}{result.key[:12]}  {figures(result.metrics, OF_STAGES)}".rstrip()
-
-
-def _of(event: Mapping[str, Any]) -> str:
-    return f"/{event['total']}" if event.get("total") else ""
 
 
 def for_terminal() -> Display:

@@ -35,7 +35,7 @@ def prepare(console: bool = True) -> None:
     for name, value in (QUIET | (CONSOLE if console else {})).items():
         os.environ.setdefault(name, value)
     hosts = exceptions()
-    for name in ("no_proxy", "NO_PROXY"):
+    for name in ("no_proxy", "NO_PROXY"):  # libraries prefer one or the other
         os.environ[name] = ",".join(hosts + [host for host in LOCAL if host not in hosts])
     if home := os.environ.get("PREFECT_HOME"):
         # Prefect makes the folder, but not its parents.

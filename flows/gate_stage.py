@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -13,18 +13,16 @@ from prefect.runtime import flow_run
 
 from flows.links import warning_only
 from flows.records import RegisteredModel
+from flows.run import PipelineRun
 from pipeline_core.errors import GateFailed
 from pipeline_core.gate.settings import Registration
+from pipeline_core.pipeline.config import PipelineConfig
 from pipeline_core.report.figures.model import GateVerdict
 from pipeline_core.report.render import gate_words
 from pipeline_core.stage.run import StageResult
 from pipeline_core.store.artifacts import MANIFEST, Manifest
+from pipeline_core.tracking.protocol import TrackedRun
 from pipeline_core.tracking.registry import ModelRegistry, NewVersion
-
-if TYPE_CHECKING:
-    from flows.run import PipelineRun
-    from pipeline_core.pipeline.config import PipelineConfig
-    from pipeline_core.tracking.protocol import TrackedRun
 
 PASSED, FAILED = "evenhand.gate.passed", "evenhand.gate.failed"
 
@@ -33,6 +31,7 @@ def to_register(run: PipelineRun, wanted: Registration, verdicts: Sequence[GateV
     """The first seed's model of every policy that is to be registered and has passed all of its limits."""
     for name, planned in run.stages.items():
         chosen = not wanted.models or planned.label in wanted.models
+        # Not the best seed: chosen by its own evaluation, its figures would be too good (ADR 12).
         if planned.stage == "policy" and chosen and planned.seed == run.config.seeds[0]:
             about = [verdict for verdict in verdicts if verdict.model == planned.label]
             if about and all(verdict.passed for verdict in about) and name in run.results:
@@ -42,7 +41,7 @@ def to_register(run: PipelineRun, wanted: Registration, verdicts: Sequence[GateV
 def lineage_of(run: PipelineRun, model: StageResult) -> list[StageResult]:
     """Results of the stages that led to a model, its own last."""
     names = [name for name, result in run.results.items() if result == model]
-    for name in names:
+    for name in names:  # the list grows meanwhile: needs of needs follow
         names += [need for need in run.stages[name].needs.values() if need not in names]
     return [result for name, result in run.results.items() if name in names]
 
@@ -69,7 +68,7 @@ def _emit(event: str, model: str, about: Sequence[GateVerdict], run_id: str) -> 
         emit_event(
             event=event,
             resource={
-                "prefect.resource.id": f"prefect.flow-run.{flow_run.id}",
+                "prefect.resource.id": f"prefect.flow-run.{flow_run.id}",  # automations match on it (ADR 12)
                 "prefect.resource.name": str(flow_run.name),
                 "evenhand.run": run_id,
                 "evenhand.model": model,

@@ -35,9 +35,7 @@ def say(text: str) -> None:
 
 
 def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
-    """Print a table on stdout: framed on a terminal, tab-separated if piped. Cells are shown without markup, their
-    control characters as escapes.
-    """
+    """Print a table on stdout: framed on a terminal, tab-separated if piped, control characters as escapes."""
     rows = [[_printable(cell) for cell in row] for row in rows]
     if not sys.stdout.isatty():
         for row in rows:

@@ -24,6 +24,7 @@ from pipeline_core.checks.presets import preset_names
 from pipeline_core.checks.whole import load_config
 from pipeline_core.errors import BadInput, EvenhandError
 from pipeline_core.pipeline.config import PipelineConfig, config_type
+from pipeline_core.plugin.registry import load_registry
 from pipeline_core.stage.run import StageResult
 from pipeline_core.store.places import Places
 from pipeline_core.tracking.opening import open_tracking
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     Config: TypeAlias = PipelineConfig
 else:
     Preset = Literal[tuple(preset_names())]
-    Config = config_type()
+    Config = config_type(load_registry())
 
 
 GATE = "gate"
@@ -53,7 +54,7 @@ class RunFailed(EvenhandError):
         self.exit_code = exit_code
 
 
-@task(cache_policy=NO_CACHE, persist_result=False)
+@task(cache_policy=NO_CACHE, persist_result=False)  # the store is the cache (ADR 6)
 def carry_out(run: PipelineRun, stage: str, made: dict[str, Any]) -> StageResult:
     """Run a stage; `made` holds the results of the stages it needs, by role."""
     return run.carry_out(run.stages[stage], made)
@@ -88,6 +89,7 @@ def pipeline(
 def _resolve(preset: str | None, overrides: list[str], config: PipelineConfig | None) -> PipelineConfig:
     if config is None and preset is None:
         raise BadInput("give a preset or a configuration")
+    # Settings that were given alone: checks ask which ones stand for a default.
     resolved = load_config(config.model_dump(mode="json", exclude_unset=True) if config else str(preset), overrides)
     check_sources(resolved)
     return resolved
@@ -104,7 +106,7 @@ def run_pipeline(config: PipelineConfig, command: str | None = None) -> RunRecor
     with open_tracking(places) as tracking, tracking.start_run(config.name, document) as parent:
         record = RunRecord.begin(parent.id, config.name, document)
         record.tracking = parent.url
-        record.write(places.runs)
+        record.write(places.runs)  # at once: `store gc` keeps what a running run uses
         try:
             _run_all(PipelineRun(config, tracking, parent), record, places.runs, command)
         except BaseException as error:
@@ -118,10 +120,10 @@ def run_pipeline(config: PipelineConfig, command: str | None = None) -> RunRecor
 def _run_all(run: PipelineRun, record: RunRecord, runs: Path, command: str | None) -> None:
     errors = _run_stages(run, record, runs)
     if any(result.stage == "evaluate" for result in run.results.values()):
-        with _recording(record, "report", errors):
+        with _recording(record, "report", errors):  # a report that fails keeps the stages' results
             paths = report(run, runs / record.run_id, command)
             record.report, record.gate = str(paths.html), paths.report.gate
-    has_failed = bool(errors)
+    has_failed = bool(errors)  # what the missing evaluation would have said, nobody knows (ADR 12)
     if record.gate:
         broken: list[Exception] = []
         with _recording(record, GATE, broken):
@@ -129,7 +131,7 @@ def _run_all(run: PipelineRun, record: RunRecord, runs: Path, command: str | Non
         if run.config.register_as and not has_failed:
             with _recording(record, "register", errors):
                 record.registered = register(run, record.gate)
-        errors = errors or [*broken]
+        errors = errors or [*broken]  # the exit code of a failed stage comes before the gate's
     if errors:
         raise RunFailed(record, max(getattr(error, "exit_code", 1) for error in errors)) from errors[0]
     record.status = "completed"
@@ -179,6 +181,7 @@ def _collect(
         if future.state.is_completed():
             run.results[name] = future.result()
             record.stages.append(StageRecord.of(run.results[name], run.stages[name]))
+        # A stage whose input failed is pending for ever (NotReady in Prefect 3); the input's error is told.
         elif future.state.is_failed() or future.state.is_crashed():
             error = future.state.result(raise_on_failure=False)
             record.failures[name] = words_of(error)

@@ -40,10 +40,7 @@ class StageRecord(BaseModel):
 
     @classmethod
     def of(cls, result: StageResult, planned: PlannedStage) -> StageRecord:
-        """Record of a stage's result. An evaluation has the label and seed of the measured model.
-
-        `suite`: the evaluation's own label, if it differs from the plugin's name.
-        """
+        """Record of a stage's result, with the measured model's seed; `suite` if it differs from the plugin's name."""
         facts = result.model_dump(include=set(cls.model_fields) - {"seed", "suite"})
         suite = planned.suite if planned.suite not in ("", result.plugin) else None
         return cls(**facts, seed=planned.record_seed, suite=suite)
@@ -109,12 +106,10 @@ class RunRecord(BaseModel):
                 shown[name] = [entry.model_dump(mode="json") for entry in entries]
         return shown
 
-    def write(self, runs: Path) -> Path:
-        """Write the record into the run's folder in one rename; returns the folder. Called after every stage."""
-        folder = runs / self.run_id
-        with replace_file(folder / FILE, synced=False) as partial:
+    def write(self, runs: Path) -> None:
+        """Write the record into the run's folder in one rename. Called after every stage."""
+        with replace_file(runs / self.run_id / FILE, synced=False) as partial:
             partial.write_text(self.model_dump_json(indent=1), encoding="utf-8")
-        return folder
 
 
 _RECORDS = TypeAdapter(RunRecord)

@@ -63,6 +63,7 @@ def _with_inner(fields: dict[str, FieldInfo]) -> dict[str, FieldInfo]:
 
 
 def _holds_settings(annotation: Any) -> TypeGuard[type[BaseModel]]:
+    # References have a table of their own on the page of configurations.
     return isinstance(annotation, type) and issubclass(annotation, BaseModel) and annotation is not DataRef
 
 

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from flows.links import link_report
+from flows.run import PipelineRun
 from pipeline_core.report import Report, ReportPaths, write_report
 from pipeline_core.report.figures.cells import MeasureRow
 
-if TYPE_CHECKING:
-    from flows.run import PipelineRun
-
 
 def headlines(report: Report) -> dict[str, float]:
-    """Figures of the tables as metrics of the parent run, `dpo/sandbox/bias`, for comparing runs in tracking.
-
-    Figures of rewards begin with `rewards/`.
-    """
+    """Figures of the tables as metrics of the parent run: `dpo/sandbox/bias`; with `rewards/` before it for rewards."""
     tables = [("", report.rows), ("rewards/", report.rewards.rows if report.rewards else [])]
     return {
         f"{prefix}{cell.model}/{_name(row)}": cell.value

@@ -1,22 +1,40 @@
-"""State of a pipeline run (plan, tracking, results), and execution of its stages."""
+"""State of a pipeline run (plan, tracking, results), and execution of its stages.
+
+Stages on other machines are runs of a Prefect deployment; their artifacts are read from the shared store.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from flows.remote import in_store, run_remotely
-from flows.stage import run_tracked
-from pipeline_core.errors import BadInput, EvenhandError
+import httpx
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.deployments import run_deployment
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.states import Cancelling
+
+from flows.stage import BAD_INPUT, run_tracked
+from pipeline_core.data.catalog import Catalog
+from pipeline_core.errors import BadInput, EvenhandError, StageFailed
 from pipeline_core.pipeline.config import PipelineConfig
 from pipeline_core.pipeline.plan import PlannedStage, plan
 from pipeline_core.plugin.registry import load_registry
+from pipeline_core.plugin.specs import STAGES
+from pipeline_core.stage.key import Job, key_of
 from pipeline_core.stage.launch import terminate_all
-from pipeline_core.stage.run import StageResult
+from pipeline_core.stage.run import StageResult, run_stage
 from pipeline_core.stage.settings import HEAVY
+from pipeline_core.store.artifacts import Store
 from pipeline_core.tracking.protocol import TrackedRun, Tracking
+
+POLL_SECONDS = 2.0
+PATIENCE_SECONDS = 600.0
+"""Seconds the Prefect server may be unreachable before a remote stage counts as failed."""
 
 
 class PipelineRun:
@@ -34,12 +52,12 @@ class PipelineRun:
     def carry_out(self, planned: PlannedStage, made: Mapping[str, StageResult]) -> StageResult:
         """Run a stage, here or on the configured deployment, once a slot of the run is free."""
         with self._slots:
-            if self.stopping.is_set():
+            if self.stopping.is_set():  # maybe during the wait for a slot
                 raise EvenhandError("the run was stopped before this stage began")
             job = planned.job({role: result.ref for role, result in made.items()}, self.config.runner)
             deployment = self.config.runner.deployment
-            if deployment and planned.stage in HEAVY and not in_store(job):
-                return run_remotely(job, planned.id, self.parent.id, deployment, self.stopping.is_set)
+            if deployment and planned.stage in HEAVY and not _in_store(job):  # what exists needs no worker
+                return _run_remotely(job, planned.id, self.parent.id, deployment, self.stopping.is_set)
             return run_tracked(job, planned.id, self.parent.id, self.tracking, self.stopping.is_set)
 
     def worth_another_try(self, _task: object, _task_run: object, state: Any) -> bool:
@@ -55,3 +73,61 @@ class PipelineRun:
             self.stopping.set()
             terminate_all()
             raise
+
+
+def _run_remotely(job: Job, name: str, parent: str, deployment: str, stopping: Callable[[], bool]) -> StageResult:
+    """Make the artifact of `job` on `deployment`, and read it from the store.
+
+    Raises:
+        BadInput: the deployment does not exist, or the stage raised it.
+        StageFailed: the remote run failed, or left no artifact in this process's store.
+    """
+    parameters = {"job": job.model_dump(mode="json"), "name": name, "parent": parent}
+    try:
+        # No time-out of Prefect's: `_wait` looks for a stop of this run too.
+        started = run_deployment(deployment, parameters=parameters, timeout=0, flow_run_name=name)
+    except ObjectNotFound:
+        raise BadInput(f"runner.deployment: the Prefect server knows no deployment {deployment!r}") from None
+    assert isinstance(started, FlowRun)
+    state = _wait(started, stopping)
+    if state.name == BAD_INPUT:
+        raise BadInput(f"{state.message}\nits run on {deployment}")
+    if not state.is_completed():
+        raise StageFailed(f"its run on {deployment} ended as {state.name}: {state.message or 'see its run in Prefect'}")
+    return _from_store(job, deployment)
+
+
+def _wait(started: FlowRun, stopping: Callable[[], bool]) -> State[Any]:
+    """Wait for the final state of a run; a server outage is tolerated for `PATIENCE_SECONDS`."""
+    heard = time.monotonic()
+    with get_client(sync_client=True) as client:
+        while True:
+            try:
+                state = client.read_flow_run(started.id).state
+                heard = time.monotonic()
+            except (httpx.HTTPError, PrefectHTTPStatusError) as error:
+                state = None
+                if time.monotonic() - heard > PATIENCE_SECONDS:
+                    raise StageFailed(f"the Prefect server has not answered for minutes: {error}") from error
+            if state is not None and state.is_final():
+                return state
+            if stopping():
+                client.set_flow_run_state(started.id, Cancelling())
+                raise StageFailed("cancelled")
+            time.sleep(POLL_SECONDS)
+
+
+def _in_store(job: Job) -> bool:
+    """True if the artifact of `job` is in the store."""
+    key = key_of(job, load_registry(), Catalog.from_environment())
+    return Store.from_environment().find(STAGES[job.stage].kind, key) is not None
+
+
+def _from_store(job: Job, deployment: str) -> StageResult:
+    store = Store.from_environment()
+    if not _in_store(job):
+        raise StageFailed(
+            f"its run on {deployment} has finished, but the artifact is not in {store.root}; "
+            "both sides need one EVENHAND_STORE and the same versions of data and plugins"
+        )
+    return run_stage(job, store, load_registry()).model_copy(update={"reused": False})  # made for this run

@@ -91,8 +91,9 @@ def _spawn(home: Path, port: int) -> subprocess.Popen[bytes]:
     environment.setdefault("PREFECT_API_DATABASE_CONNECTION_URL", address_of(home / "prefect.db", "sqlite+aiosqlite"))
     with (home / "prefect.log").open("ab") as log:
         return subprocess.Popen(
+            # -P: a folder `flows` in the working folder must not shadow the package.
             [sys.executable, "-P", "-m", "flows.server", str(port)],
-            stdin=subprocess.PIPE,
+            stdin=subprocess.PIPE,  # the server ends when the other end closes
             stdout=log,
             stderr=log,
             env=environment,
@@ -100,18 +101,12 @@ def _spawn(home: Path, port: int) -> subprocess.Popen[bytes]:
         )
 
 
-def _if_full(log: Path) -> str:
-    """Words on the likely reason if the disk is nearly full, else empty."""
-    return ", since the disk is full" if shutil.disk_usage(log.parent).free < NO_ROOM else ""
-
-
 def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end:
         if process.poll() is not None:
-            raise EvenhandError(
-                f"the private Prefect server ended with code {process.returncode}{_if_full(log)}; see {log}"
-            )
+            reason = ", since the disk is full" if shutil.disk_usage(log.parent).free < NO_ROOM else ""
+            raise EvenhandError(f"the private Prefect server ended with code {process.returncode}{reason}; see {log}")
         if answers(f"{url}/health"):
             return
         time.sleep(0.1)
@@ -152,7 +147,7 @@ def _drain() -> None:
 
 def _free_port() -> int:
     with contextlib.closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind(("127.0.0.1", 0))  # another process may take it before the server does, and `_wait` reports the end
         return int(probe.getsockname()[1])
 
 
@@ -167,7 +162,7 @@ def _serve(port: int) -> None:
     def end_with_parent() -> None:
         os.read(0, 1)  # returns when the parent closes the pipe or dies
         server.should_exit = True
-        time.sleep(5)
+        time.sleep(5)  # open connections keep uvicorn from ending by itself
         os._exit(0)
 
     threading.Thread(target=end_with_parent, daemon=True).start()

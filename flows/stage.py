@@ -27,11 +27,6 @@ BAD_INPUT = "BadInput"
 """Name of the flow's final state after a `BadInput` error."""
 
 
-def name_of(job: Job) -> str:
-    """Name of a job outside a plan."""
-    return f"{job.stage}:{job.label}"
-
-
 def words_of(error: BaseException) -> str:
     """Message of an error, with the notes on its place that the core has added."""
     message = str(error) if isinstance(error, EvenhandError) else f"{type(error).__name__}: {error}"
@@ -50,7 +45,7 @@ def run_tracked(
     with tracking.child(parent, name, params={"config": job.config, "seed": job.seed}) as child:
 
         def on_event(event: dict[str, Any]) -> None:
-            if "step" in event:
+            if "step" in event:  # rows of a table go to tracking alone
                 shown.event(name, event)
             child.on_event(event)
 
@@ -87,11 +82,12 @@ def stage(job: Job, name: str = "stage", parent: str | None = None) -> dict[str,
         with open_tracking(Places.from_environment()) as tracking:
             if parent:
                 return run_tracked(job, name, parent, tracking).model_dump(mode="json")
-            with tracking.start_run(name_of(job)) as own:
-                return run_tracked(job, name_of(job), own.id, tracking).model_dump(mode="json")
+            own_name = f"{job.stage}:{job.label}"
+            with tracking.start_run(own_name) as own:
+                return run_tracked(job, own_name, own.id, tracking).model_dump(mode="json")
     except BadInput as error:
         # A separate state tells the pipeline that a retry would not help.
         return Failed(name=BAD_INPUT, message=words_of(error))
-    except BaseException:
+    except BaseException:  # Prefect 3 ends a cancelled run by TerminationSignal, which is no Exception
         terminate_all()
         raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 LINE_CHARACTERS, MOST_CHARACTERS = 1000, 1700
 """Character limits of a message about bad input: for one line, and for the whole message."""
@@ -19,24 +19,20 @@ class EvenhandError(Exception):
 
 
 class BadInput(EvenhandError):
-    """Invalid configuration, data or name. Usually raised before any stage runs; the message is cut to a bounded
-    length.
-    """
+    """Invalid configuration, data or name, usually found before any stage runs. The message has a bounded length."""
 
     exit_code = 2
 
     def __init__(self, message: str = "") -> None:
-        super().__init__(bounded(message))
+        super().__init__(bounded(message))  # messages quote values, which may be of any length (D18)
 
 
 class UnknownName(BadInput):
     """An unregistered name. The message gives its place and the closest known names."""
 
     def __init__(self, what: str, name: str, known: Iterable[str], where: str = "", note: str = "") -> None:
-        known = sorted(known)
         at = f"{where}: " if where else ""
         super().__init__(f"{at}unknown {what} {quoted(name)}. {suggestion(name, known)}{' ' + note if note else ''}")
-        self.name = name
 
 
 class NotUsable(BadInput):
@@ -62,7 +58,7 @@ def quoted(value: object, length: int = 80) -> str:
     text = repr(value)
     if len(text) <= length:
         return text
-    kept = max(length - 28, 8)
+    kept = max(length - 28, 8)  # room for the dots and the count
     return f"{text[: kept * 2 // 3]}...{text[-(kept // 3) :]} ({len(text):,} characters)"
 
 
@@ -81,13 +77,20 @@ def bounded(message: str) -> str:
     """A message without repeated lines and of bounded length: long lines are cut, lines over the limit are counted."""
     lines = [_cut(line) for line in dict.fromkeys(message.split("\n"))]
     lengths = itertools.accumulate(map(len, lines))
-    shown = sum(length <= MOST_CHARACTERS for length in lengths) or 1
+    shown = sum(length <= MOST_CHARACTERS for length in lengths)
     return "\n".join([*lines[:shown], *([f"... and {len(lines) - shown} more"] if shown < len(lines) else [])])
 
 
 def _cut(line: str) -> str:
     """Keep the beginning (the place) and the end (often the remedy) of a long line."""
     return line if len(line) <= LINE_CHARACTERS else f"{line[: LINE_CHARACTERS - 300]} ... {line[-280:]}"
+
+
+def check_known(what: str, names: Iterable[str], known: Collection[str], where: str = "") -> None:
+    """Raise `UnknownName` for the first of `names` that is not known."""
+    for name in names:
+        if name not in known:
+            raise UnknownName(what, name, known, where)
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

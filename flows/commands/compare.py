@@ -64,15 +64,13 @@ def _evaluations(record: RunRecord, labels: tuple[str, str], store: Store) -> li
 
 
 def _stages(record: RunRecord, labels: tuple[str, str]) -> list[StageRecord]:
-    from pipeline_core.errors import BadInput, UnknownName
+    from pipeline_core.errors import BadInput, check_known
 
     stages = [stage for stage in record.stages if stage.stage == "evaluate"]
     if not stages:
         raise BadInput(f"run {record.run_id} ({record.name}) has evaluated nothing")
     known = {stage.label for stage in stages}
-    for label in labels:
-        if label not in known:
-            raise UnknownName("model", label, known, where=f"run {record.run_id}")
+    check_known("model", labels, known, f"run {record.run_id}")
     if labels[0] == labels[1]:
         raise BadInput(f"{labels[0]!r} cannot be compared with itself: give two labels of {', '.join(sorted(known))}")
     return [stage for stage in stages if stage.label in labels]

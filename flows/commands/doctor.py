@@ -55,13 +55,12 @@ def _devices() -> dict[str, Any]:
 
 
 def _places() -> dict[str, Any]:
-    from pipeline_core.store.places import Places
+    from pipeline_core.store.places import Places, nearest
 
     places = Places.from_environment()
-    nearest = next(folder for folder in (places.store, *places.store.parents) if folder.exists())
     return {
         "home": str(places.home),
-        "store": f"{places.store} ({'writable' if os.access(nearest, os.W_OK) else 'NOT WRITABLE'})",
+        "store": f"{places.store} ({'writable' if os.access(nearest(places.store), os.W_OK) else 'NOT WRITABLE'})",
         "data": str(places.data_root or "EVENHAND_DATA is not set"),
     }
 

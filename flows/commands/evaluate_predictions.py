@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from flows.output import AsJson, print_json, say, table
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 SuiteArgument = Annotated[str, typer.Argument(metavar="SUITE", help="bbq or stereoset.")]
 FileArgument = Annotated[

@@ -23,7 +23,7 @@ def plugins(
     strict: Annotated[bool, typer.Option("--strict", help="Fail when a plugin cannot be loaded.")] = False,
 ) -> None:
     """List the plugins of every stage and the data formats: origin, version and, with --json, a plugin's settings."""
-    if context.invoked_subcommand:
+    if context.invoked_subcommand:  # typer calls this before `plugins new` too
         return
     from pipeline_core.plugin.registry import load_registry
 

@@ -118,7 +118,7 @@ def _ref(name: str, catalog: Catalog) -> DataRef:
 
 def _rows(which: str, split: str | None, rows: int | None, catalog: Catalog) -> tuple[str, Dataset]:
     """Name and rows of a catalog entry or an artifact."""
-    if which not in catalog.entries and KEY.fullmatch(which):
+    if which not in catalog.entries and KEY.fullmatch(which):  # the name of an entry may look like a key
         if split or rows:
             raise BadInput("--split and --rows are for catalog entries; an artifact is measured as a whole")
         return _of_artifact(which)

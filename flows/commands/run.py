@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from flows.records import RunRecord
     from pipeline_core.pipeline.config import PipelineConfig
 
-INTERRUPTED = 130
+INTERRUPTED = 130  # as shells report SIGINT
 
 
 def run(source: SourceArgument, overrides: OverridesArgument = None, as_json: AsJson = False) -> None:
@@ -44,8 +44,8 @@ def _run(config: PipelineConfig, command: str) -> tuple[RunRecord, Exception | N
     from flows.environment import prepare
     from pipeline_core.network.proxies import check_network
 
-    prepare()
-    check_network()
+    prepare()  # before libraries are imported, which read their variables then
+    check_network()  # before Prefect is imported, which fails by a faulty proxy
     from flows import display
     from flows.beforehand import check_sources
     from flows.server import prefect_api

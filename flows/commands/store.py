@@ -62,7 +62,7 @@ def gc(
     from pipeline_core.store.artifacts import Store
     from pipeline_core.store.places import Places
 
-    if not (keep_days >= 0 and keep_runs >= 0):
+    if not (keep_days >= 0 and keep_runs >= 0):  # in this form NaN is refused too
         raise BadInput("--keep-days, --keep-runs: must not be negative")
     places = Places.from_environment()
     store = Store(places.store)

@@ -32,10 +32,11 @@ def check_sources(config: PipelineConfig, *, names_only: bool = False) -> list[s
         BadInput: one line per problem, with its dotted location.
     """
     absent = source_problems(config)
-    hopeless = (UnknownName, NotUsable) if names_only else BadInput
+    hopeless = (UnknownName, NotUsable) if names_only else BadInput  # the run may take place on another machine
     fatal = {where: error for where, error in absent.items() if isinstance(error, hopeless)}
     if not fatal:
         lacking = each_once(not_made(config, machine_problems(config)))
+        # Rows of absent files cannot be read, and the absence is told already.
         rows = {} if absent else not_made(config, row_problems(config, from_files=not names_only))
         fatal = rows if names_only else lacking | rows
         absent |= lacking
@@ -54,10 +55,7 @@ def noting(problems: ProblemsByPlace, where: str) -> Iterator[None]:
 
 
 def source_problems(config: PipelineConfig) -> ProblemsByPlace:
-    """Missing data and files, by the place that names them.
-
-    Checked before a run begins, so that a mistake does not appear after an hour of training.
-    """
+    """Missing data and files, by the place that names them."""
     catalog = Catalog.from_environment()
     problems: ProblemsByPlace = {}
     with noting(problems, "data"):
@@ -75,7 +73,7 @@ def machine_problems(config: PipelineConfig) -> ProblemsByPlace:
     problems: ProblemsByPlace = {}
     device = config.runner.device
     for where, entry in plugin_entries(config):
-        if config.runner.deployment and _stage(where) in HEAVY:
+        if config.runner.deployment and _stage(where) in HEAVY:  # made on another machine
             continue
         with noting(problems, where):
             entry.check_machine()
@@ -108,12 +106,12 @@ def row_problems(config: PipelineConfig, *, from_files: bool) -> ProblemsByPlace
         for path, ref, _ in places_of(entry):
             with noting(problems, f"{place}.{path} {plugin}"):
                 look.rows(ref)
-    return problems or _unsuited(config, look)
+    return problems or _unsuited(config, look)  # settings are compared with rows that can be read
 
 
 def _learners(config: PipelineConfig) -> dict[int, PolicyConfig]:
     """Policies that train on the pipeline's own rows, by position."""
-    entries = enumerate([] if config.extend else config.policy)
+    entries = enumerate([] if config.extend else config.policy)  # extended rows do not exist yet
     return {index: entry for index, entry in entries if isinstance(entry, PolicyConfig) and entry.row_kinds}
 
 
@@ -191,6 +189,7 @@ def not_made(config: PipelineConfig, problems: Mapping[str, BadInput]) -> Proble
     if not problems:
         return {}
     made = {place: all(artifacts) for place, artifacts in _artifacts(config).items()}
+    # `data` is no stage: it is needed as long as any stage is still to be made.
     if all(made.values()):
         return {}
     return {where: error for where, error in problems.items() if not made.get(_place(where))}

@@ -33,7 +33,7 @@ def training_counts(planned: PlannedStage, made: Mapping[str, Manifest | None]) 
     with suppress(BadInput, OSError, ValueError):  # reported by the stages that need them
         rows = _rows(planned, made, store)
         if rows is not None:
-            from pipeline_core.models.loading import load_tokenizer
+            from pipeline_core.models.loading import load_tokenizer  # loads transformers: only if rows are counted
 
             return counts_in(_counted(config, rows, load_tokenizer(store.folder("model", start.key))))
     return {}
@@ -64,7 +64,7 @@ def _counted(config: PluginConfig, rows: Dataset, tokenizer: Any) -> dict[str, f
         return prompt_counts(tokenizer, list(dict.fromkeys(rows["prompt"])), config.max_prompt_tokens, config.rendered)
     if not isinstance(config, RowTrainingConfig):
         return {}
-    side = getattr(config, "completion", None)
+    side = getattr(config, "completion", None)  # `sft` trains on one side of a pair
     columns = [rows[name][:] for name in ("prompt", *([side] if side else ("chosen", "rejected")))]
     return encoded_rows(tokenizer, columns, config.max_length, config.append_eos, config.rendered)[1]
 

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
-from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from pipeline_core.data.catalog import Catalog
 from pipeline_core.data.refs import DataRef, TakesRows, places_of
 from pipeline_core.errors import suggestion
-from pipeline_core.pipeline.config import label_of
+from pipeline_core.pipeline.config import PipelineConfig, label_of
+from pipeline_core.plugin.registry import Registry
 from pipeline_core.plugin.specs import MergingConfig, PluginConfig
-
-if TYPE_CHECKING:
-    from pipeline_core.pipeline.config import PipelineConfig
-    from pipeline_core.plugin.registry import Registry
 
 OWN_ROWS = "data"
 """Label of the pipeline's own rows among parts to combine."""
@@ -55,15 +50,12 @@ def data_problems(config: PipelineConfig, catalog: Catalog) -> list[str]:
 def _problems_in(where: str, entry: PluginConfig, catalog: Catalog) -> list[str]:
     problems: list[str] = []
     place, _, plugin = where.partition(" ")
-    for path, ref, kinds in _refs(entry, catalog):
+    for path, ref, field in places_of(entry):
         if ref.entry in catalog.entries:
             at = f"{place}.{path} {plugin}"
-            problems += [*_kind_problem(at, ref, kinds, catalog), *_column_problems(at, ref, catalog)]
+            problems += _kind_problem(at, ref, _kinds_of(field, catalog), catalog)
+            problems += _column_problems(at, ref, catalog)
     return problems
-
-
-def _refs(config: BaseModel, catalog: Catalog) -> Iterator[tuple[str, DataRef, Sequence[str]]]:
-    return ((path, ref, _kinds_of(field, catalog)) for path, ref, field in places_of(config))
 
 
 def _kinds_of(field: FieldInfo, catalog: Catalog) -> Sequence[str]:
@@ -94,7 +86,7 @@ def _column_problems(where: str, ref: DataRef, catalog: Catalog) -> list[str]:
 
 def hub_needs(config: PipelineConfig, catalog: Catalog) -> list[str]:
     """Downloads of a configuration from the hub, data first, without repetitions."""
-    refs = [ref for _, entry in plugin_entries(config) for _, ref, _ in _refs(entry, catalog)]
+    refs = [ref for _, entry in plugin_entries(config) for _, ref, _ in places_of(entry)]
     entries = {ref.entry: catalog.entries.get(ref.entry) for ref in [*([config.data] if config.data else []), *refs]}
     data = [f"data {name} ({entry.repo})" for name, entry in entries.items() if entry and entry.kind == "hub"]
     return list(dict.fromkeys([*data, *(need for _, entry in plugin_entries(config) for need in entry.needs_hub())]))

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
-from pipeline_core.errors import BadInput, UnknownName
+from pipeline_core.errors import BadInput, check_known
 from pipeline_core.gate.names import NamedMeasure, canonical, find
 from pipeline_core.gate.settings import MODEL, Limit, Registration, limits_on
-from pipeline_core.pipeline.config import PipelineConfig, label_of
+from pipeline_core.pipeline.config import PipelineConfig, label_of, scorers_of
+from pipeline_core.plugin.registry import Registry
 from pipeline_core.plugin.specs import Evaluation, PluginConfig, ScoringConfig
-
-if TYPE_CHECKING:
-    from pipeline_core.plugin.registry import Registry
 
 BASE = "base"
 
@@ -26,7 +23,7 @@ def check_gate_settings(config: PipelineConfig, registry: Registry) -> None:
     policies = [label_of(entry) for entry in config.policy]
     for place, limit in enumerate(config.gate):
         where = f"gate.{place} ({limit.measure})"
-        _check_models(limit.models, [*policies, BASE], f"{where}.models")
+        check_known("model", limit.models, [*policies, BASE], f"{where}.models")
         if limit.compares and (BASE in limit.models or not policies):
             raise BadInput(f"{where}: `{limit.kind}` compares a policy with the base, and here the base is judged")
     if config.gate:
@@ -38,25 +35,13 @@ def check_gate_settings(config: PipelineConfig, registry: Registry) -> None:
         _check_registration(config.register_as, config.gate, policies)
 
 
-def _check_models(models: Sequence[str], known: Sequence[str], where: str) -> None:
-    for label in models:
-        if label not in known:
-            raise UnknownName("model", label, known, where)
-
-
 def _suites(config: PipelineConfig, registry: Registry) -> Iterator[tuple[PluginConfig, Evaluation]]:
-    """Configurations and specs of the evaluations of models."""
+    """Configurations, with the scorers that they take, and specs of the evaluations of models."""
     for entry in config.evaluate:
         spec = Evaluation.named(registry, entry.name)
         if spec.subject == "model":
-            yield _with_scorers(entry, config), spec
-
-
-def _with_scorers(entry: PluginConfig, config: PipelineConfig) -> PluginConfig:
-    """The entry; if it takes scorers and names none, with the last reward as its scorer."""
-    if isinstance(entry, ScoringConfig) and not entry.scorers and config.reward:
-        return entry.model_copy(update={"scorers": (label_of(config.reward[-1]),)})
-    return entry
+            scorers = {"scorers": scorers_of(entry, config)} if isinstance(entry, ScoringConfig) else {}
+            yield entry.model_copy(update=scorers), spec
 
 
 def _check_measures(limits: Sequence[Limit], suites: Sequence[tuple[PluginConfig, Evaluation]]) -> None:
@@ -74,6 +59,7 @@ def _check_measures(limits: Sequence[Limit], suites: Sequence[tuple[PluginConfig
     for place, limit in enumerate(limits):
         match = find(limit.measure, known)
         if isinstance(match, str):
+            # It may belong to a suite that declares no measures; if not, the gate fails at the end (ADR 12).
             if open_words and _first_word(limit.measure) not in closed_words:
                 continue
             raise BadInput(f"gate.{place}: {match}")
@@ -89,7 +75,7 @@ def _first_word(name: str) -> str:
 def _check_registration(wanted: Registration, limits: list[Limit], policies: Sequence[str]) -> None:
     if not policies:
         raise BadInput("register_as: no policy is trained, and the base is not registered")
-    _check_models(wanted.models, policies, "register_as.models")
+    check_known("model", wanted.models, policies, "register_as.models")
     chosen = wanted.models or policies
     if len(chosen) > 1 and MODEL not in wanted.name:
         raise BadInput(

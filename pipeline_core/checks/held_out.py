@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from pipeline_core.data.catalog import Catalog
+from pipeline_core.data.entries import HubEntry
+from pipeline_core.data.file_entries import Files
+from pipeline_core.data.file_search import files_of
+from pipeline_core.data.identity import known_splits, split_of
 from pipeline_core.data.refs import ComparedOnly, DataRef, HeldOutPart, SandboxDefault, places_of
 from pipeline_core.errors import BadInput, quoted
+from pipeline_core.pipeline.config import PipelineConfig
 from pipeline_core.plugin.specs import LIST_STAGES, PluginConfig
-
-if TYPE_CHECKING:
-    from pipeline_core.pipeline.config import PipelineConfig
 
 NAMES = ("heldout", "held_out", "held-out", "test", "validation", "valid", "val", "dev", "eval")
 """Usual names of held-out splits. The first one is taken that the entry has and no other setting of the run names."""
@@ -62,13 +63,11 @@ def _filled(where: str, entry: PluginConfig, config: PipelineConfig, catalog: Ca
 def _held_out(where: str, config: PipelineConfig, catalog: Catalog) -> DataRef:
     if config.data is None:
         raise BadInput(f"{where}: the run has no `data` to hold a part of out; name rows, e.g. `{{entry: mine}}`")
-    from pipeline_core.data.identity import known_splits, split_of
-
     name = config.data.entry
     entry = catalog.entry(name, "data")
     known, trained = known_splits(entry), split_of(config.data, entry)
     refused: dict[str, str] = {}
-    for split in (usual for usual in NAMES if usual in known and trained not in (None, usual)):
+    for split in (usual for usual in NAMES if usual in known and trained not in (None, usual)):  # None reads all
         ref = DataRef(entry=name, split=split)
         taken = _taken_by(ref, config, catalog)
         if not taken:
@@ -115,8 +114,6 @@ def _splits_meet(ref: DataRef, other: DataRef, catalog: Catalog) -> bool:
         return False
     entry = catalog.entries[ref.entry]
     with suppress(BadInput):  # loading an unknown split raises an error
-        from pipeline_core.data.identity import split_of
-
         return split_of(other, entry) in (None, split_of(ref, entry))
     return False
 
@@ -132,12 +129,8 @@ def _files(ref: DataRef, catalog: Catalog, *, whole: bool) -> set[str]:
     """Files of a split; with `whole` none unless all their rows are taken. Hub files are the patterns as written:
     resolving them would need a request.
     """
-    from pipeline_core.data.entries import HubEntry
-    from pipeline_core.data.file_entries import Files
-    from pipeline_core.data.file_search import files_of
-    from pipeline_core.data.identity import split_of
-
     entry = catalog.entries.get(ref.entry)
+    # Splits that are drawn or told by a column share files and no rows; `pick` takes some rows of a file.
     if not isinstance(entry, Files) or entry.split_name or (whole and entry.pick):
         return set()
     with suppress(BadInput):  # loading unknown splits or missing files raises an error

@@ -9,17 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline_core.errors import BadInput, UnknownName, quoted, shortened, suggestion
 from pipeline_core.files.surrogates import lone_surrogate
 from pipeline_core.files.yaml_files import parse_value
 from pipeline_core.pipeline.config import full_form
+from pipeline_core.plugin.registry import Registry
 from pipeline_core.plugin.specs import CHAIN_STAGES, LIST_STAGES, SINGLE_STAGES, PolicyConfig
-
-if TYPE_CHECKING:
-    from pipeline_core.plugin.registry import Registry
-
 
 NAMES = ("name", "label", "start_from")
 """Settings of every plugin that hold a name; a text in another setting may be the name of a data entry."""
@@ -59,6 +56,7 @@ def apply_overrides(
     for whole in [override for override in parsed if len(override.path) == 1]:
         result = full_form({**result, whole.path[0]: _unshared(whole.value)})
     inner = [_numbered(override, result) for override in parsed if len(override.path) > 1]
+    # A stable sort: of two overrides of one key the last counts.
     for override in sorted(inner, key=lambda override: (len(override.path), not override.chooses_plugin)):
         _set(result, override, registry)
         result = full_form(result)
@@ -78,7 +76,8 @@ def _parsed(text: str) -> Override:
     if not equals or not all(path):
         raise BadInput(f"override {quoted(text)} is not of the form key=value")
     parsed = _value(text, value) if lone_surrogate(text) is None else text
-    if half := lone_surrogate(parsed):
+    if half := lone_surrogate(parsed):  # escaped, or a byte of the command line that is no UTF-8 (PEP 383)
+        # `ascii`, since a lone surrogate cannot be printed.
         raise BadInput(f"override {shortened(ascii(text))}: holds half of a character (the lone surrogate {half})")
     return Override(text, path, parsed)
 
@@ -86,7 +85,7 @@ def _parsed(text: str) -> Override:
 def _value(override: str, text: str) -> Any:
     where = f"override {quoted(override)}"
     value = parse_value(text, where)
-    is_list = isinstance(value, str) and "," in value and text.strip()[:1] not in "'\""
+    is_list = isinstance(value, str) and "," in value and text.strip()[:1] not in "'\""  # YAML reads `0,1` as a text
     return parse_value(f"[{text}]", where) if is_list else value
 
 
@@ -128,7 +127,7 @@ def _set(document: dict[str, Any], override: Override, registry: Registry | None
 def _settings(stage: str, plugin: Any, registry: Registry | None) -> Collection[str]:
     try:
         return (registry.get(stage, str(plugin)).config if registry else PolicyConfig).model_fields
-    except UnknownName:
+    except UnknownName:  # refused later, with the names that are known
         return PolicyConfig.model_fields
 
 
@@ -162,4 +161,4 @@ def _index(entries: list[Any], place: str, override: Override) -> int:
 
 def _number(place: str) -> int | None:
     """Position given in ASCII digits; None for anything else (`²` may be part of a label)."""
-    return int(place) if re.fullmatch(r"[0-9]{1,9}", place) else None
+    return int(place) if re.fullmatch(r"[0-9]{1,9}", place) else None  # `int` refuses texts over 4,300 digits

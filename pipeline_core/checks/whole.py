@@ -15,17 +15,20 @@ from pipeline_core.checks.held_out import sandbox_problems, with_held_out
 from pipeline_core.checks.messages import as_bad_input
 from pipeline_core.checks.overrides import apply_overrides
 from pipeline_core.checks.presets import read_source
-from pipeline_core.checks.rewards import check_scorers
 from pipeline_core.data.catalog import Catalog
-from pipeline_core.errors import BadInput, EvenhandError, UnknownName
-from pipeline_core.pipeline.config import (
-    PipelineConfig,
-    config_type,
-    label_of,
-    policy_order,
-)
+from pipeline_core.errors import BadInput, EvenhandError, check_known
+from pipeline_core.pipeline.config import PipelineConfig, config_type, label_of, policy_order, scorers_of
 from pipeline_core.plugin.registry import Registry, load_registry
-from pipeline_core.plugin.specs import LIST_STAGES, Evaluation, PolicyConfig, PolicyOptimizer, taken_by
+from pipeline_core.plugin.specs import (
+    LIST_STAGES,
+    Evaluation,
+    PolicyConfig,
+    PolicyOptimizer,
+    RewardModel,
+    ScoringConfig,
+    taken_by,
+)
+from pipeline_core.rewards.scorers import no_probability
 
 
 def load_config(
@@ -42,7 +45,7 @@ def load_config(
         config = config_type(registry).model_validate(document)
     except ValidationError as error:
         raise as_bad_input(error, registry) from None
-    except RecursionError:
+    except RecursionError:  # of a mapping: files and overrides end at 60 levels
         raise BadInput("the configuration is nested too deep") from None
     check_whole(config, registry)
     return with_held_out(config, Catalog.from_environment())
@@ -59,7 +62,7 @@ def check_whole(config: PipelineConfig, registry: Registry) -> None:
     _check_rewards(config, registry)
     _check_rows(config)
     _check_inputs(config, registry)
-    policy_order(config)
+    policy_order(config)  # for its errors: unknown labels and cycles
     check_gate_settings(config, registry)
     catalog = Catalog.from_environment()
     if problems := [*data_problems(config, catalog), *sandbox_problems(config, catalog)]:
@@ -87,7 +90,7 @@ def _check_chain(config: PipelineConfig, registry: Registry) -> None:
         loose = [] if registry.combines("extend", entry.name) else [*loose, label_of(entry)]
     for place, entry, parts in merging_entries(config, registry):
         try:
-            entry.check_parts(dict.fromkeys(parts))
+            entry.check_parts(dict.fromkeys(parts))  # numbers of rows are compared before a run (`beforehand`)
         except BadInput as error:
             raise BadInput(f"extend.{place} ({label_of(entry)}): {error}") from error
     if len(loose) > 1:
@@ -101,13 +104,18 @@ def _check_chain(config: PipelineConfig, registry: Registry) -> None:
 
 
 def _check_rewards(config: PipelineConfig, registry: Registry) -> None:
-    """Check that rewards named by policies and evaluations are rewards of the run."""
-    known = [label_of(reward) for reward in config.reward]
+    """Check that named rewards are rewards of the run, and that those that score texts give probabilities."""
+    plugin_of = {label_of(entry): entry.name for entry in config.reward}
     for place, entry in enumerate(config.policy):
-        for label in entry.named_rewards() if isinstance(entry, PolicyConfig) else ():
-            if label not in known:
-                raise UnknownName("reward", label, known, where=f"policy.{place}.rewards ({entry.name})")
-    check_scorers(config, registry)
+        if isinstance(entry, PolicyConfig):
+            check_known("reward", entry.named_rewards(), plugin_of, f"policy.{place}.rewards ({entry.name})")
+    for place, suite in enumerate(config.evaluate):
+        if isinstance(suite, ScoringConfig):
+            where = f"evaluate.{place}.scorers ({label_of(suite)})"
+            for label in scorers_of(suite, config):
+                check_known("reward", [label], plugin_of, where)
+                if RewardModel.named(registry, plugin_of[label]).scale is None:
+                    raise BadInput(f"{where}: {no_probability(label, plugin_of[label], registry)}")
 
 
 def _check_rows(config: PipelineConfig) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from pipeline_core.data.entries import KINDS
+from pipeline_core.data.entry_base import Unit
 from pipeline_core.data.file_entries import Join
 from pipeline_core.data.selection import SplitBy
 from pipeline_core.errors import dotted, quoted, suggestion
@@ -29,7 +30,8 @@ WORDS = {
     "bool_parsing": "true or false",
 }
 """Expected type in words, by pydantic's type of error."""
-INNER: Mapping[str, type[BaseModel]] = {"join": Join, "split_by": SplitBy}
+INNER: Mapping[str, type[BaseModel]] = {"join": Join, "split_by": SplitBy, "unit": Unit}
+"""Models of an entry's keys that hold keys themselves."""
 FaultLocation = tuple[str | int, ...]
 
 

@@ -62,7 +62,8 @@ def table_of(rows: Iterable[Mapping[str, Any]]) -> pa.Table:
     No value changes because of other rows: a column of several types becomes a `MixedType`.
 
     Raises:
-        UnfitValue: a text holds half of a character, or a value is nested too deep.
+        UnfitValue: a text holds half of a character, a value is nested too deep, or one that JSON does not know, such
+            as a date, stands in a column of several types.
     """
     rows = list(rows)
     names = list(dict.fromkeys(chain.from_iterable(rows)))
@@ -85,9 +86,9 @@ def _column(values: list[Any], name: str) -> Any:
         return pa.array(values, STRINGS)
     try:
         own_keys = dict in types and _has_own_keys(values)
-        return pa.array(values) if not own_keys and _are_alike(values) else _mixed(values)
+        return pa.array(values) if not own_keys and _are_alike(values) else _mixed(values, name)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):  # OverflowError: a whole number of over 64 bits
-        return _mixed(values)
+        return _mixed(values, name)
     except UnicodeEncodeError:  # told only now, as it takes time to look into every text
         row = next(row for row, value in enumerate(values) if lone_surrogate(value))
         raise UnfitValue(row, name, _half(lone_surrogate(values[row]))) from None
@@ -100,10 +101,18 @@ def _half(surrogate: str | None) -> str:
     return f"holds half of a character (the lone surrogate {surrogate}), which is no text"
 
 
-def _mixed(values: list[Any]) -> Any:
+def _mixed(values: list[Any], name: str) -> Any:
     # JSON keeps all digits, and tells 1, 1.0 and true apart.
-    texts = [None if value is None else json.dumps(value, ensure_ascii=False) for value in values]
+    texts = [None if value is None else _as_json(value, row, name) for row, value in enumerate(values)]
     return pa.ExtensionArray.from_storage(MixedType(), pa.array(texts, pa.string()))
+
+
+def _as_json(value: Any, row: int, name: str) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except TypeError:
+        reason = f"holds {quoted(value, 60)}, which can be stored only where every row has a {type(value).__name__}"
+        raise UnfitValue(row, name, reason) from None
 
 
 def _are_alike(values: Sequence[Any], depth: int = 0, is_member: bool = False) -> bool:

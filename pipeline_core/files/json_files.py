@@ -26,11 +26,12 @@ def read_as(adapter: TypeAdapter[T], file: Path) -> T:
         return adapter.validate_json(file.read_bytes())
     except FileNotFoundError:
         raise
-    except NotADirectoryError as error:
+    except NotADirectoryError as error:  # a file stands where the folder should be
         raise FileNotFoundError(error.errno, error.strerror, error.filename) from None
     except OSError as error:
         raise Damaged(str(error.strerror)) from None
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False)[0]
         where = f"{dotted(problem['loc'])}: " if problem["loc"] else ""
+        # pydantic puts this prefix before the text of every ValueError.
         raise Damaged(f"{where}{problem['msg'].removeprefix('Value error, ')}") from None

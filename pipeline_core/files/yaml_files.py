@@ -31,20 +31,15 @@ def parse_yaml(content: bytes, where: str) -> Any:
         BadInput: see `read_yaml`.
     """
     try:
-        return load_document(content.decode("utf-8"))
+        text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise BadInput(f"{where}, line {line}: not UTF-8 text (byte 0x{content[error.start]:02x})") from None
-    except yaml.reader.ReaderError as error:
-        line = content.decode("utf-8")[: error.position].count("\n") + 1
-        raise BadInput(f"{where}, line {line}: {_character(error)} is not allowed in YAML") from None
-    except yaml.YAMLError as error:
-        place, reason = problem_of(error)
-        raise BadInput(f"{where}{f', line {place}' if place else ''}{reason}") from None
+    return parse_value(text, where, lines=True)
 
 
-def parse_value(text: str, where: str) -> Any:
-    """Value of a text that holds a single YAML value.
+def parse_value(text: str, where: str, *, lines: bool = False) -> Any:
+    """Value of a YAML text; with `lines` messages name the line.
 
     Raises:
         BadInput: it is not YAML.
@@ -52,10 +47,9 @@ def parse_value(text: str, where: str) -> Any:
     try:
         return load_document(text)
     except yaml.reader.ReaderError as error:
-        raise BadInput(f"{where}: {_character(error)} is not allowed in YAML") from None
+        code = ord(error.character) if isinstance(error.character, str) else error.character
+        line: int | None = text[: error.position].count("\n") + 1
+        reason = f": character U+{code:04X} is not allowed in YAML"
     except yaml.YAMLError as error:
-        raise BadInput(f"{where}{problem_of(error)[1]}") from None
-
-
-def _character(error: yaml.reader.ReaderError) -> str:
-    return f"character U+{ord(error.character) if isinstance(error.character, str) else error.character:04X}"
+        line, reason = problem_of(error)
+    raise BadInput(f"{where}{f', line {line}' if lines and line else ''}{reason}")

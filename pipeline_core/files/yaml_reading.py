@@ -42,6 +42,7 @@ PLAIN = {
 class Loader(yaml.SafeLoader):
     """Loader of YAML that people write."""
 
+    # Empty: SafeLoader's resolvers read `no`, `1:30` and dates by YAML 1.1.
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML's own form
     yaml_constructors = {  # noqa: RUF012
         f"{TAG}{name}": yaml.SafeLoader.yaml_constructors[f"{TAG}{name}"] for name in ("null", "str", "seq", "map")
@@ -69,8 +70,10 @@ class Loader(yaml.SafeLoader):
 
     def _measure(self, node: Node, event: Any, is_alias: bool) -> None:
         if is_alias:
+            # PyYAML knows an anchor before its value is complete.
             if id(node) not in self._extent:
                 raise ConstructorError(None, None, f"{quoted(event.anchor)} refers to itself", event.start_mark)
+            # Nine anchors, each of ten aliases of the one before, stand for a billion values (D18).
             self._repeated += self._extent[id(node)][0]
             if self._repeated > MOST_REPEATED or self._level + self._extent[id(node)][1] > MOST_LEVELS:
                 raise ConstructorError(None, None, "aliases stand for too many values", event.start_mark)
@@ -122,7 +125,7 @@ class Loader(yaml.SafeLoader):
             octal = f"{int(digits, 8)} to some readers of YAML and {meant} to others" if _is_octal(digits) else meant
             reason = f"{quoted(text)} begins with a zero: it is {octal}; write it without, or in quotes as a text"
             raise ConstructorError(None, None, reason, node.start_mark)
-        if len(digits) > 19 or not -LARGEST <= int(text) < LARGEST:
+        if len(digits) > 19 or not -LARGEST <= int(text) < LARGEST:  # `int` refuses texts over 4,300 digits
             reason = f"{quoted(text)} is too large for a number; a text takes quotes"
             raise ConstructorError(None, None, reason, node.start_mark)
         return int(text)
@@ -152,6 +155,7 @@ def _is_octal(digits: str) -> bool:
     return len(digits) < 20 and not set(digits) - set("01234567")
 
 
+# PyYAML looks a resolver up by the first character, and for an empty value, which is null, under "".
 for _name, (_pattern, _first) in PLAIN.items():
     Loader.add_implicit_resolver(f"{TAG}{_name}", re.compile(f"(?:{_pattern})$"), [*_first] + [""] * (_name == "null"))
 Loader.add_constructor(f"{TAG}int", Loader.whole)

@@ -98,7 +98,7 @@ def announced() -> tuple[list[tuple[Any, PluginOrigin]], list[BrokenPlugin]]:
             continue
         for name in names:  # one `try` each: pluggy's own loader stops at the first error
             try:
-                module = importlib.metadata.EntryPoint(entry.name, name, entry.group).load()
+                module = importlib.metadata.EntryPoint(entry.name, name, entry.group).load()  # `module:object` too
             except FAULTS as error:
                 broken.append(BrokenPlugin.by(error, _origin(entry, name)))
             else:
@@ -122,6 +122,8 @@ def plugin_entries() -> list[importlib.metadata.EntryPoint]:
 def plugin_modules(entry: importlib.metadata.EntryPoint) -> Iterator[str]:
     """Names of an entry point's modules: all modules of a package but private ones, or the one module it names.
 
+    A folder whose own import fails is named like a module, so that its import tells the error.
+
     Raises:
         Any error of the import.
     """
@@ -129,9 +131,12 @@ def plugin_modules(entry: importlib.metadata.EntryPoint) -> Iterator[str]:
     if entry.attr or not hasattr(package, "__path__") or any(map(is_hook, vars(package).values())):
         yield entry.value
         return
-    for info in pkgutil.walk_packages(package.__path__, f"{entry.module}."):
+    broken: list[str] = []
+    # Without `onerror` the walk passes over a folder that raises an ImportError, and says nothing.
+    for info in pkgutil.walk_packages(package.__path__, f"{entry.module}.", onerror=broken.append):
         if not info.ispkg and not info.name.rpartition(".")[2].startswith("_"):
             yield info.name
+    yield from broken
 
 
 def _distribution(entry: importlib.metadata.EntryPoint) -> str:

@@ -20,7 +20,7 @@ from pydantic import (
 from pipeline_core.data.refs import DataRef
 from pipeline_core.errors import BadInput, UnknownName, quoted
 from pipeline_core.gate.settings import Limit, Registration
-from pipeline_core.plugin.registry import Registry, load_registry
+from pipeline_core.plugin.registry import Registry
 from pipeline_core.plugin.specs import (
     CHAIN_STAGES,
     LIST_STAGES,
@@ -28,11 +28,13 @@ from pipeline_core.plugin.specs import (
     STAGES,
     PluginConfig,
     PolicyConfig,
+    ScoringConfig,
 )
 from pipeline_core.stage.settings import ExecutionSettings
 
 
 def _is_a_number(value: Any) -> Any:
+    # pydantic reads True as 1 and the text 010 as 10, which other readers of YAML take for 8 (D6).
     if isinstance(value, bool) or (isinstance(value, str) and re.match(r"\s*[-+]?0\d", value)):
         raise ValueError(f"a seed is a whole number, without zeros before it, and not {quoted(value)}")
     return value
@@ -107,7 +109,7 @@ def full_form(document: Mapping[str, Any]) -> dict[str, Any]:
         entries = document.get(stage)
         if isinstance(entries, (str, Mapping)):
             entries = [entries]
-        if entries is None and stage in CHAIN_STAGES and stage in document:
+        if entries is None and stage in CHAIN_STAGES and stage in document:  # `extend=null` drops a preset's chain
             document[stage] = []
         if isinstance(entries, (list, tuple)):
             document[stage] = [{"name": entry} if isinstance(entry, str) else entry for entry in entries]
@@ -125,17 +127,20 @@ def label_of(config: PluginConfig) -> str:
     return config.label or config.name
 
 
-def config_type(registry: Registry | None = None) -> type[PipelineConfig]:
-    """Subclass of `PipelineConfig` whose stages accept exactly the registered plugins."""
-    return _config_type(registry or load_registry())
+def scorers_of(entry: ScoringConfig, config: PipelineConfig) -> tuple[str, ...]:
+    """Labels of the rewards that score an evaluation's texts: the named ones, else the last reward of the run."""
+    return entry.scorers or tuple(map(label_of, config.reward[-1:]))
 
 
 @functools.cache
-def _config_type(registry: Registry) -> type[PipelineConfig]:
+def config_type(registry: Registry) -> type[PipelineConfig]:
+    """Subclass of `PipelineConfig` whose stages accept exactly the registered plugins."""
+
     def one_of(stage: str) -> Any:
         configs = tuple(spec.config for spec in registry.specs(stage))
         if not configs:
             raise BadInput(f"no {stage} plugin is usable. {registry.note()}")
+        # A union of one type is that type, and pydantic refuses a discriminator on it.
         return Annotated[Union[configs], Field(discriminator="name")] if len(configs) > 1 else configs[0]  # noqa: UP007
 
     fields: dict[str, Any] = {}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pipeline_core.data.refs import DataRef
-from pipeline_core.pipeline.config import PipelineConfig, label_of, policy_order
+from pipeline_core.pipeline.config import PipelineConfig, label_of, policy_order, scorers_of
 from pipeline_core.plugin.context import PART, REWARD
 from pipeline_core.plugin.registry import Registry
 from pipeline_core.plugin.specs import (
@@ -105,6 +105,7 @@ def _rewards(config: PipelineConfig, registry: Registry, rows: str | None) -> li
 
 
 def _chain_id(stage: str, entry: PluginConfig, entries: list[PluginConfig]) -> str:
+    # A single entry has the id it had before chains (ADR 10): tracked runs and records name it so.
     return stage if len(entries) == 1 else f"{stage}:{label_of(entry)}"
 
 
@@ -113,6 +114,7 @@ def _policies(config: PipelineConfig, registry: Registry, rows: str | None) -> l
     for entry in policy_order(config):
         spec = PolicyOptimizer.named(registry, entry.name)
         for seed in config.seeds:
+            # Each seed goes on from the start of the same seed.
             start = _policy_id(entry.start_from, seed, config) if entry.start_from else "base"
             needs = {"model": start, "reference": start}
             if rows:
@@ -125,15 +127,10 @@ def _policies(config: PipelineConfig, registry: Registry, rows: str | None) -> l
     return stages
 
 
-def _reward_needs(labels: Iterable[str] | None, config: PipelineConfig) -> dict[str, str]:
+def _reward_needs(labels: Sequence[str], config: PipelineConfig) -> dict[str, str]:
     """Roles and stage ids of the rewards with these labels; without labels, the last reward as `reward`."""
     made = {label_of(entry): _chain_id("reward", entry, config.reward) for entry in config.reward}
     return {REWARD + label: made[label] for label in labels} if labels else {"reward": list(made.values())[-1]}
-
-
-def _scorers(entry: PluginConfig, config: PipelineConfig) -> Sequence[str]:
-    """Labels of the rewards that score an evaluation's texts; empty unless it has a `ScoringConfig`."""
-    return (entry.scorers or (label_of(config.reward[-1]),)) if isinstance(entry, ScoringConfig) else ()
 
 
 def _policy_id(label: str, seed: int, config: PipelineConfig) -> str:
@@ -163,7 +160,8 @@ def _evaluations(
                 from_start = isinstance(entry, ReferenceConfig) and entry.reference == "start"
                 needs["reference"] = start if from_start else "base"
             if spec.needs_reward:
-                needs |= _reward_needs(_scorers(entry, config), config)
+                scorers = scorers_of(entry, config) if isinstance(entry, ScoringConfig) else ()
+                needs |= _reward_needs(scorers, config)
             add(label, model_id.removeprefix("policy:"), entry, needs, model_seed)
     for reward in rewards:
         for entry, _ in suites["reward"]:

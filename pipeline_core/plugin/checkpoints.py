@@ -78,7 +78,7 @@ class Checkpoints:
         try:
             content = torch.load(self._file, map_location="cpu", weights_only=True)
             made_by, state = dict(content["made_by"]), dict(content["state"])
-        except Exception as error:
+        except Exception as error:  # errors of zip, pickle and torch, by where a file is damaged
             log.warning("the checkpoint %s cannot be read and is left aside: %s", self._file, error)
             return None
         if changes := _changes(made_by, self._made_by()):

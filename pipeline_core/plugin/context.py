@@ -64,7 +64,7 @@ class Inputs:
         return self._folder("reward")
 
     @cached_property
-    def preferences(self) -> Dataset:
+    def preferences(self) -> Dataset:  # kept in `__dict__`, which a frozen dataclass leaves open
         """Preference rows: those of the extend stage's artifact, else of the pipeline's `data`."""
         from pipeline_core.data.tables import open_table
 

@@ -84,7 +84,7 @@ class EventReader:
             with self._path.open("rb") as file:
                 file.seek(self._offset)
                 data = file.read()
-        except OSError:
+        except OSError:  # no file before the worker's first event
             return []
         end = data.rfind(b"\n") + 1
         self._offset += end

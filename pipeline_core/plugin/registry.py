@@ -83,11 +83,11 @@ class Registry:
             if inspect.isclass(module):
                 raise TypeError(f"{module.__name__} is a class; point the entry point at a module or an instance")
             self._manager.register(module, name=f"{origin.distribution}:{origin.module}")
-            self._manager.check_pending()
-            specs = list(self._registered_by(module))
+            self._manager.check_pending()  # refuses hooks that no specification names, such as misspelt ones
+            specs = list(self._registered_by(module))  # all or none: a module with one faulty plugin adds nothing
             formats = [format_ for call in self._calls(HOOK, module) for format_ in listed(call(), DataFormat, HOOK)]
         except FAULTS as error:
-            if self._manager.is_registered(module):
+            if self._manager.is_registered(module):  # else `check_pending` refuses every later module too
                 self._manager.unregister(module)
             self.broken.append(BrokenPlugin.by(error, origin))
             return
@@ -104,6 +104,7 @@ class Registry:
                     yield spec
 
     def _calls(self, hook: str, module: Any) -> list[Callable[[], Any]]:
+        # Not `hook()`: it calls all modules at once, and the first error would hide which one is at fault.
         implementations = getattr(self._manager.hook, hook).get_hookimpls()
         return [implementation.function for implementation in implementations if implementation.plugin is module]
 

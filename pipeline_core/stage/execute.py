@@ -71,9 +71,10 @@ def execute(order: WorkOrder, registry: Registry) -> Metrics:
     spec = registry.get(order.stage, order.config["name"])
     config = spec.config.model_validate(order.config)
     rank, world_size = place_of(config.processes)
-    events = EventLog(order.events if rank == 0 else None)
+    events = EventLog(order.events if rank == 0 else None)  # ranks log the same, and lines of two writers would mix
     device = choose_device(order.device, world_size)
     inputs = Inputs(order.folders, Catalog.from_environment(), RewardArtifacts(registry), order.data)
+    # `made_by` is a function, since only stages with checkpoints need its digests.
     checkpoints = Checkpoints(
         order.checkpoints, order.checkpoint_seconds, made_by=partial(_made_by, spec, registry, device)
     )
@@ -104,7 +105,7 @@ def place_of(processes: int) -> tuple[int, int]:
 
 def _made_by(spec: Spec, registry: Registry, device: str) -> dict[str, str]:
     """Facts a checkpoint depends on besides the stage's key: code, versions, kind of device."""
-    modules = registry.origin(spec).module.partition(":")[0], getattr(spec.run, "__module__", "")
+    modules = registry.origin(spec).module.partition(":")[0], getattr(spec.run, "__module__", "")  # `module:object`
     code = {"revision": str(spec.revision), "source": source_digest(*modules)}
     return {**code, "device": device.partition(":")[0], **library_versions()}
 
@@ -115,7 +116,7 @@ def _finite(metrics: Any) -> Metrics:
     values = {}
     for name, value in metrics.items():
         try:
-            values[str(name)] = float(value)
+            values[str(name)] = float(value)  # a tensor of one element too
         except (TypeError, ValueError):
             raise StageFailed(f"its metric {name!r} is no number: {value!r}") from None
     if dropped := [name for name, value in values.items() if not math.isfinite(value)]:

@@ -47,6 +47,7 @@ def key_of(job: Job, registry: Registry, catalog: Catalog) -> str:
         "data": data,
         "sources": dict(spec.sources(config)) if spec.sources else {},
     }
+    # Facts that came later are part of the key only where there are some: older keys stay as they are.
     if packages := raised([*packages_of(spec), *(["data"] if data else [])]):
         identity["packages"] = packages
     if job.stage == "evaluate" and (units := _declared_units(config, job.data, catalog)):

@@ -36,7 +36,7 @@ class _Running:
     def __init__(self) -> None:
         self.guard = threading.Lock()
         self.workers: set[subprocess.Popen[bytes]] = set()
-        self.endings = 0
+        self.endings = 0  # no flag: later runs in this process start workers again
 
 
 _running = _Running()
@@ -67,7 +67,7 @@ def run_in_worker(
     finally:
         _end(worker)
     if code != 0:
-        check()
+        check()  # a worker that was stopped, or lost its lock, is told as that and not by its exit code
         raise _failure(order, code, log)
     metrics: Metrics = json.loads((order.attempt / "metrics.json").read_text(encoding="utf-8"))
     return metrics
@@ -77,7 +77,7 @@ def terminate_all() -> None:
     """Kill all workers of this process and prevent new ones for stages that have begun (on an interrupt)."""
     with _running.guard:
         _running.endings += 1
-        workers = list(_running.workers)
+        workers = list(_running.workers)  # `_end` changes the set, and takes the guard
     for worker in workers:
         _end(worker)
 
@@ -94,6 +94,7 @@ def _command(order_file: Path, processes: int) -> list[str]:
     worker = ["pipeline_core.stage.worker", str(order_file)]
     if processes == 1:
         return [*python, *worker]
+    # Standalone: a rendezvous on a free port, so that stages can run side by side.
     torchrun = ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "--module"]
     return [*python, *torchrun, *worker]
 
@@ -106,10 +107,10 @@ def _environment(processes: int, threads: int) -> dict[str, str]:
         **inherited,
         "OMP_NUM_THREADS": str(share),
         "MKL_NUM_THREADS": str(share),
-        "TOKENIZERS_PARALLELISM": "false",
+        "TOKENIZERS_PARALLELISM": "false",  # else tokenizers warn at every later fork
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-        "PYTHONUNBUFFERED": "1",
-        "PYTHONSAFEPATH": "1",
+        "PYTHONUNBUFFERED": "1",  # the end of the output is quoted of a killed worker too
+        "PYTHONSAFEPATH": "1",  # as -P, for the ranks that torchrun starts
         "EVENHAND_WATCH_PARENT": "1",
     }
 
@@ -123,10 +124,10 @@ def _start(
         worker = subprocess.Popen(
             command,
             env=environment,
-            stdin=subprocess.PIPE,
+            stdin=subprocess.PIPE,  # the worker ends when the other end closes (ADR 6)
             stdout=output,
             stderr=subprocess.STDOUT,
-            start_new_session=True,
+            start_new_session=True,  # Ctrl-C reaches this process alone, which then ends the worker's group
         )
         _running.workers.add(worker)
     return worker
@@ -171,7 +172,7 @@ def _failure(order: WorkOrder, code: int, log: Path) -> EvenhandError:
         for kind in (BadInput, GateFailed):
             if error["exit_code"] == kind.exit_code:
                 return kind(error["message"] + notes)
-        trace = "" if error["exit_code"] else f"\n\n{error['traceback']}"
+        trace = "" if error["exit_code"] else f"\n\n{error['traceback']}"  # errors written for people need none
         return StageFailed(f"{error['type']}: {error['message']}{notes}{trace}")
     ended = _ended_by(-code) if code < 0 else f"ended with exit code {code}"
     return StageFailed(f"the worker {ended}. The end of its output:\n{tail}")

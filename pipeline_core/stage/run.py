@@ -71,15 +71,15 @@ def run_stage(
         BadInput: invalid input. StageFailed: the plugin failed. ArtifactChanged: an input was changed.
         Stopped: the run was stopped.
     """
-    terminated = ending()
+    terminated = ending()  # before the key, whose digests of data may take long: an interrupt meanwhile counts
     spec = registry.get(job.stage, job.config["name"])
     key = key_of(job, registry, Catalog.from_environment())
     if manifest := store.use(spec.kind, key):
         return _result(job, manifest, store, reused=True)
-    store.prepare()
+    store.prepare()  # not earlier: a read-only store gives what it has
     on_wait = _harmless(on_wait)
     with store.lock(spec.kind, key, on_wait, lambda: stopping() or terminated()) as lock:
-        if manifest := store.use(spec.kind, key):
+        if manifest := store.use(spec.kind, key):  # made by another process during the wait
             return _result(job, manifest, store, reused=True)
 
         def check() -> None:
@@ -90,7 +90,7 @@ def run_stage(
 
         order = _order(job, store, key, lock)
         manifest, metrics = _make(order, job, spec, store, registry, lock, _harmless(on_event), check)
-        shutil.rmtree(store.partial(key), ignore_errors=True)
+        shutil.rmtree(store.partial(key), ignore_errors=True)  # in the lock: a later attempt works in there
     return _result(job, manifest, store, reused=False, metrics=metrics)
 
 
@@ -110,7 +110,7 @@ def _harmless(callback: OnEvent) -> OnEvent:
 
 
 def _order(job: Job, store: Store, key: str, lock: Lock) -> WorkOrder:
-    opened = {ref: store.open(ref) for ref in set(job.inputs.values())}
+    opened = {ref: store.open(ref) for ref in set(job.inputs.values())}  # a model in two roles is read once
     return WorkOrder(
         stage=job.stage,
         config=job.config,
@@ -171,7 +171,7 @@ def _clear(order: WorkOrder) -> None:
     for earlier in order.attempt.parent.glob("*"):
         if earlier != order.checkpoints:
             shutil.rmtree(earlier, ignore_errors=True)
-    for unfinished in order.checkpoints.glob(f"*{PARTIAL}"):
+    for unfinished in order.checkpoints.glob(f"*{PARTIAL}"):  # of a worker that was killed while it saved
         unfinished.unlink(missing_ok=True)
     order.work.mkdir(parents=True)
     with replace_file(order.file, synced=False) as partial:

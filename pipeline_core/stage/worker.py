@@ -25,7 +25,7 @@ def main(arguments: list[str]) -> int:
         metrics = execute(order, load_registry())
     except BaseException as error:
         _leave_error(order.attempt, error)
-        raise
+        raise  # a traceback in the log, and an exit code that ends the other ranks
     if int(os.environ.get("RANK", "0")) == 0:
         (order.attempt / "metrics.json").write_text(json.dumps(metrics, allow_nan=False), encoding="utf-8")
     return 0
@@ -35,7 +35,7 @@ def _die_with_parent() -> None:
     # The parent holds the other end of stdin and never writes: end of file means that the parent has ended.
     # os.read, not sys.stdin: the lock of a buffered reader would block the interpreter's shutdown.
     os.read(0, 1)
-    os._exit(75)
+    os._exit(75)  # EX_TEMPFAIL; `sys.exit` would end this thread alone
 
 
 def _leave_error(attempt: Path, error: BaseException) -> None:

@@ -65,7 +65,7 @@ class Store:
         try:
             for folder in (self.root / ".partial", self.root / ".locks", self.scratch):
                 folder.mkdir(parents=True, exist_ok=True)
-            if not os.access(self.root, os.W_OK):
+            if not os.access(self.root, os.W_OK):  # `mkdir` does not complain of folders that exist
                 raise PermissionError(13, "not writable", str(self.root))
         except OSError as error:
             raise EvenhandError(
@@ -98,6 +98,7 @@ class Store:
         except FileNotFoundError:  # removed a moment ago
             return None
         for name, entry in manifest.files.items():
+            # Sizes alone, as reading takes long: whoever takes the artifact as an input opens it, which reads all.
             if _size(folder / name) != entry["size"]:
                 raise _changed(folder, name)
         return manifest
@@ -114,6 +115,7 @@ class Store:
             raise BadInput(f"artifact {ref.kind}/{ref.key[:12]} is not in the store {self.root}")
         if manifest.digest != ref.digest:
             raise ArtifactChanged(f"{folder}: digest {manifest.digest[:12]} where {ref.digest[:12]} was used before")
+        # Before the files are read, which takes long: a cleanup meanwhile passes the artifact over.
         self._mark_used(folder)
         present = {name: entry["sha256"] for name, entry in _describe(folder).items()}
         for name in sorted(present.keys() | manifest.files.keys()):
@@ -154,24 +156,25 @@ class Store:
         manifest = Manifest(kind=kind, key=key, digest=digest, files=files, created=time.time(), **facts)
         manifest_text = json.dumps(asdict(manifest), indent=1, sort_keys=True, allow_nan=False)
         (work / MANIFEST).write_text(manifest_text, encoding="utf-8")
-        share(work, like=work / MANIFEST)
-        _sync_all(work)
-        with lock.still_ours() if lock else nullcontext():
+        share(work, like=work / MANIFEST)  # libraries that write through `mkstemp` leave files of mode 0600
+        _sync_all(work)  # before the rename: after a power cut no manifest may stand beside empty files
+        with lock.still_ours() if lock else nullcontext():  # a successor waits until the rename is done (ADR 7)
             return self._put(work, manifest)
 
     def _put(self, work: Path, manifest: Manifest) -> Manifest:
         target = self.folder(manifest.kind, manifest.key)
         target.parent.mkdir(parents=True, exist_ok=True)
+        # Remains of an interrupted removal: a rename does not replace a folder that holds files.
         if target.exists() and not (target / MANIFEST).exists():
             self.discard(target)
         try:
             work.replace(target)
         except OSError:
-            if present := self.find(manifest.kind, manifest.key):
+            if present := self.find(manifest.kind, manifest.key):  # another process was first
                 shutil.rmtree(work, ignore_errors=True)
                 return present
             raise
-        sync(target.parent)
+        sync(target.parent)  # the new name has to outlive a power cut too
         return manifest
 
     def discard(self, path: Path) -> None:
@@ -185,7 +188,7 @@ class Store:
     def ls(self) -> Iterator[Manifest]:
         """Manifests of all complete artifacts, newest first. Unreadable ones are skipped with a warning."""
         manifests = []
-        for file in self.root.glob(f"[!.]*/*/{MANIFEST}"):
+        for file in self.root.glob(f"[!.]*/*/{MANIFEST}"):  # `.trash` holds manifests too
             try:
                 manifests.append(Manifest.read(file))
             except FileNotFoundError:
@@ -212,7 +215,7 @@ def _describe(folder: Path) -> dict[str, FileFacts]:
 
 def _sync_all(folder: Path) -> None:
     for path in [*folder.rglob("*"), folder]:
-        if path.is_file() or path.is_dir():
+        if path.is_file() or path.is_dir():  # a link that leads nowhere cannot be opened
             sync(path)
 
 
@@ -220,7 +223,7 @@ def _size(path: Path) -> int:
     try:
         return path.stat().st_size
     except (FileNotFoundError, NotADirectoryError):
-        return -1
+        return -1  # no manifest has a negative size
 
 
 def _changed(folder: Path, name: str) -> ArtifactChanged:

@@ -93,7 +93,7 @@ class Lock:
         self._poll_seconds = poll_seconds
         self._stopping = stopping
         self._stop = threading.Event()
-        self.token = uuid.uuid4().hex
+        self.token = uuid.uuid4().hex  # tells apart two owners in one process
         self.held = False
         self.lost = False
 
@@ -117,7 +117,7 @@ class Lock:
         with self._guard():
             if owner_of(self._path) is None:
                 owner = {**asdict(Process.current()), "token": self.token}
-                with replace_file(self._path, synced=False) as partial:
+                with replace_file(self._path, synced=False) as partial:  # a power cut ends the owner as well
                     partial.write_text(json.dumps(owner), encoding="utf-8")
                 self.held = True
         if self.held:
@@ -129,7 +129,7 @@ class Lock:
         self._stop.set()
         if self.held:
             with self._guard():
-                if self._is_ours():
+                if self._is_ours():  # after a takeover the file is the successor's
                     self._path.unlink(missing_ok=True)
             self.held = False
 
@@ -149,6 +149,7 @@ class Lock:
     @contextlib.contextmanager
     def _guard(self) -> Iterator[None]:
         # An operating-system lock makes the check of the owner and its replacement one step.
+        # A file of its own: the lock's file is replaced, and a system's lock belongs to the replaced file.
         with FileLock(self._path.with_suffix(".guard")):
             yield
 
@@ -159,7 +160,7 @@ class Lock:
         while not self._stop.wait(HEARTBEAT_SECONDS):
             with contextlib.suppress(OSError):
                 owner = _read(self._path)
-                if owner.get("token", self.token) != self.token or not self._path.exists():
-                    self.lost = not self._stop.is_set()
+                if owner.get("token", self.token) != self.token or not self._path.exists():  # unreadable: still ours
+                    self.lost = not self._stop.is_set()  # after a release a missing file is no loss
                     return
                 os.utime(self._path)

@@ -37,6 +37,7 @@ class FileFacts(TypedDict):
 
 def _within_folder(name: str) -> str:
     path = PurePosixPath(name)
+    # Of a path with a null character the system's functions raise ValueError, which nobody expects of them.
     if not path.parts or path.is_absolute() or ".." in path.parts or "\0" in name:
         raise ValueError("names no file below the artifact's folder")
     return name
@@ -50,7 +51,7 @@ def _is_a_reference(text: str) -> str:
 
 
 def _is_plain_json(value: dict[str, Any]) -> dict[str, Any]:
-    canonical_json(value)
+    canonical_json(value)  # refuses NaN, which pydantic reads from JSON
     return value
 
 
@@ -58,7 +59,7 @@ SafeName = Annotated[str, Field(pattern=r"^[\w.-]+$")]
 FileName = Annotated[str, AfterValidator(_within_folder)]
 ReferenceText = Annotated[str, AfterValidator(_is_a_reference)]
 FiniteNumber = Annotated[float, Field(allow_inf_nan=False)]
-LAST_MOMENT = 2.5e11
+LAST_MOMENT = 2.5e11  # in the year 9892; from the year 10000 on Python has no dates (R10)
 """Latest accepted time, in seconds since 1970."""
 
 
@@ -113,4 +114,4 @@ class Manifest:
 
 @functools.cache
 def _manifests() -> TypeAdapter[Manifest]:
-    return TypeAdapter(Manifest)
+    return TypeAdapter(Manifest)  # on first use: it takes about 15 ms to build

@@ -48,13 +48,12 @@ class Places:
             BadInput: naming the variable and the path.
         """
         for variable, folder in {"EVENHAND_HOME": self.home, "EVENHAND_STORE": self.store}.items():
-            nearest = next(path for path in (folder, *folder.parents) if _is_there(path))
-            if not nearest.is_dir():
-                raise BadInput(f"{variable} is {quoted(str(folder), 200)}: {quoted(str(nearest), 200)} is no folder")
-        nearest = next(path for path in (self.home, *self.home.parents) if _is_there(path))
-        if writable and not os.access(nearest, os.W_OK | os.X_OK):
+            if not (found := nearest(folder)).is_dir():
+                raise BadInput(f"{variable} is {quoted(str(folder), 200)}: {quoted(str(found), 200)} is no folder")
+        found = nearest(self.home)
+        if writable and not os.access(found, os.W_OK | os.X_OK):  # without X_OK no file can be made in a folder
             raise BadInput(
-                f"EVENHAND_HOME is {quoted(str(self.home), 200)}, and {quoted(str(nearest), 200)} cannot be written; "
+                f"EVENHAND_HOME is {quoted(str(self.home), 200)}, and {quoted(str(found), 200)} cannot be written; "
                 "set EVENHAND_HOME to a writable folder"
             )
 
@@ -75,8 +74,13 @@ def _folder(variable: str) -> Path | None:
         raise BadInput(f"{variable}: {quoted(value)} leads to no folder") from None
 
 
+def nearest(folder: Path) -> Path:
+    """The folder itself, else the nearest folder above it that exists."""
+    return next(path for path in (folder, *folder.parents) if _is_there(path))
+
+
 def _is_there(path: Path) -> bool:
     try:
-        return path.exists()
+        return path.exists()  # it raises for a folder that may not be looked into
     except OSError:
         return False

@@ -19,7 +19,7 @@ class Process:
     host: str
     space: str
     """Scope in which process ids are unique: one boot of one machine, and one container on it."""
-    pid: Annotated[int, Field(gt=0, lt=2**31)]
+    pid: Annotated[int, Field(gt=0, lt=2**31)]  # a C int: `os.kill` overflows beyond it (R11)
     started: str
     """Start time; distinguishes the process from a later one with the same id."""
 
@@ -32,7 +32,7 @@ class Process:
     def read(cls, facts: Any) -> Process | None:
         """The process that `asdict` wrote, or None if the facts are invalid."""
         try:
-            return _processes().validate_python(facts)
+            return _PROCESSES.validate_python(facts)
         except ValidationError:
             return None
 
@@ -46,9 +46,7 @@ class Process:
         return None if _takes_signals(self.pid) else False
 
 
-@functools.cache
-def _processes() -> TypeAdapter[Process]:
-    return TypeAdapter(Process)
+_PROCESSES = TypeAdapter(Process)
 
 
 @functools.cache
@@ -64,8 +62,9 @@ def space() -> str:
 def _started(pid: int) -> str | None:
     """Start time of a process; empty for a zombie, None if it cannot be read."""
     try:
+        # The command's name stands in brackets and may hold blanks and brackets; field 22 is the start (proc(5)).
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-        return "" if fields[0] == "Z" else fields[19]
+        return "" if fields[0] == "Z" else fields[19]  # a zombie does no more work
     except (OSError, IndexError):
         return None
 

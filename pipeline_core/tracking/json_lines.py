@@ -27,7 +27,7 @@ from pydantic import TypeAdapter
 from pipeline_core.errors import BadInput, quoted
 from pipeline_core.files.atomic import replace_file, user_path
 from pipeline_core.files.json_files import read_as
-from pipeline_core.store.places import Places
+from pipeline_core.store.places import Places, nearest
 from pipeline_core.store.processes import Process
 from pipeline_core.tracking.metrics import finite
 from pipeline_core.tracking.protocol import TrackedRun, Tracking, TrackingStatus
@@ -95,6 +95,7 @@ class JsonLinesRun(TrackedRun):
             super().finish(status)
             self._facts |= {"status": self.status, "ended": self._facts["ended"] or time.time()}
             write_json(self.folder / RUN, self._facts)
+            # After `run.json`: if the process ends between the two, the next start removes the file.
             (self.folder / OWNER).unlink(missing_ok=True)
             self._tracking.forget(self)
 
@@ -131,8 +132,8 @@ class Backend(Tracking):
     def described(cls, address: str, places: Places) -> str:
         """The folder in words, writable or not."""
         folder = _folder(address, places)
-        nearest = next(path for path in (folder, *folder.parents) if path.exists())
-        return f"{folder} ({'writable' if os.access(nearest, os.W_OK) else 'NOT WRITABLE'}; JSON lines, no MLflow)"
+        access = "writable" if os.access(nearest(folder), os.W_OK) else "NOT WRITABLE"
+        return f"{folder} ({access}; JSON lines, no MLflow)"
 
     def begin(self, name: str, params: Mapping[str, Any], tags: Mapping[str, str], parent: str) -> JsonLinesRun:
         """Create the run's folder."""
@@ -173,7 +174,7 @@ def append(file: Path, lines: Sequence[Mapping[str, Any]]) -> None:
     """
     text = "".join(json.dumps(line, ensure_ascii=False, default=str, skipkeys=True) + "\n" for line in lines)
     data = text.encode("utf-8", errors="replace")
-    with file.open("ab", buffering=0) as out:
+    with file.open("ab", buffering=0) as out:  # unbuffered: a full disk is met here, not when the file closes
         end = out.tell()
         if out.write(data) != len(data):  # the disk is full: half a line would spoil the next
             out.truncate(end)

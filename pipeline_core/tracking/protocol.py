@@ -99,10 +99,7 @@ class TrackedRun:
 
 
 class Tracking(ABC):
-    """Records runs: a parent for a pipeline run, a child for each stage. Thread-safe; close it, or use it in a `with`.
-
-    A backend forgets runs that are complete.
-    """
+    """Records runs: a parent for a pipeline run, a child for each stage. Thread-safe; close it or use a `with`."""
 
     registers: ClassVar[bool] = False
     """True if `models` is a registry."""
@@ -170,14 +167,14 @@ class Tracking(ABC):
             return list(self._runs.values())
 
     def forget(self, run: TrackedRun) -> None:
-        """Remove a complete run from the open runs."""
+        """Remove a run from the open runs; a backend calls it for a run that is complete."""
         with self._guard:
             self._runs.pop(run.id, None)
 
     def close(self) -> None:
         """Mark unfinished runs as KILLED, and stop. Safe to call twice."""
-        atexit.unregister(self.close)
-        for run in reversed(self.open_runs()):
+        atexit.unregister(self.close)  # else it would keep this object until the process ends
+        for run in reversed(self.open_runs()):  # children before their parent
             run.finish("KILLED")
 
     def __enter__(self) -> Tracking:

@@ -28,6 +28,10 @@ NO_FILE = "mine.path: names no file: a file or a pattern is needed"
         ({"join": {"path": "", "on": ["a"]}}, "mine.join.path: '' names no file"),
         ({"join": {"path": "a", "on": []}}, "mine.join.on: must hold at least 1 values, not 0"),
         ({"join": {"path": "a", "on": ["x"], "onn": 1}}, "mine.join.onn: unknown key 'onn'. Did you mean 'on'?"),
+        (
+            {"unit": {"columns": ["id"], "noun": "x", "colums": 1}},
+            "mine.unit.colums: unknown key 'colums'. Did you mean 'columns'?",
+        ),
         ({"kind": None}, "mine: unknown kind None. Known: csv, hub, json"),
         ({"kind": "jsonnl"}, "mine: unknown kind 'jsonnl'. Did you mean 'jsonl' or 'json'?"),
         ({"shape": "plan"}, "mine.shape: is 'plan', not 'plain', 'transcript', "),

@@ -229,6 +229,13 @@ def test_m14_texts_that_plugins_make_are_refused_by_row():
         rows_as_table(rows, "preference", "made")
 
 
+def test_a_date_beside_texts_is_refused_by_row():
+    rows = [PAIR, PAIR | {"seen": "today"}, PAIR | {"seen": datetime.date(2026, 1, 2)}]
+    told = r"made: row 3: column 'seen' holds datetime.date\(2026, 1, 2\), which can be stored only where"
+    with pytest.raises(BadInput, match=told):
+        rows_as_table(rows, "preference", "made")
+
+
 def test_m14_configurations_and_overrides():
     assert parse_yaml(b'a: "\\U0001f600"', "x.yaml") == {"a": "\U0001f600"}
     for text in ('a: 1\nb: [x, "\\ud83d"]\n', 'a: 1\n"\\ude00": 2\n'):

@@ -67,6 +67,8 @@ def test_the_answer_scored_one_is_chosen_and_the_file_tells_the_subset():
         {"input": "r", "target_scores": {"one": 1, "two": 1}},
     ]
     chunk = with_subset("hhh", Chunk(pa.Table.from_pylist(rows), Path("honest.json"), np.array([1, 2])))
+    with pytest.raises(BadInput, match=r"^hhh: honest.json has a column 'subset', which this format fills"):
+        with_subset("hhh", chunk)
     table, (fault,) = hhh(chunk.table)
     assert table.to_pylist()[0] == {"prompt": "q", "chosen": "good", "rejected": "bad", "domain": "honest"}
     assert (fault.row, fault.column) == (1, "target_scores")

@@ -149,15 +149,31 @@ def test_every_setting_of_every_plugin_is_described():
         assert s.config.__doc__, s.name
 
 
-def test_a_package_that_ends_the_process_on_import_is_left_out(tmp_path, monkeypatch):
-    from pipeline_core.plugin import registry as module
+@pytest.fixture
+def broken_by(tmp_path, monkeypatch):
+    """`broken_by("name", files)` installs a package of files by name and gives what the registry says of it."""
 
-    (tmp_path / "leaving.py").write_text("import sys\nsys.exit('no licence')\n")
-    folder = tmp_path / "leaving-1.0.dist-info"
-    folder.mkdir()
-    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: leaving\nVersion: 1.0\n")
-    (folder / "entry_points.txt").write_text("[evenhand.plugins]\nleaving = leaving\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    registry = module.load_registry.__wrapped__()
-    (broken,) = (broken for broken in registry.broken if broken.origin.distribution == "leaving")
-    assert str(broken) == "leaving (leaving 1.0): SystemExit: no licence"
+    def make(name, files):
+        for file, text in files.items():
+            (tmp_path / file).parent.mkdir(exist_ok=True, parents=True)
+            (tmp_path / file).write_text(text)
+        folder = tmp_path / f"{name}-1.0.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        (folder / "entry_points.txt").write_text(f"[evenhand.plugins]\n{name} = {name}\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        broken = load_registry.__wrapped__().broken
+        return [str(plugin) for plugin in broken if plugin.origin.distribution == name]
+
+    return make
+
+
+def test_a_package_that_ends_the_process_on_import_is_left_out(broken_by):
+    told = broken_by("leaving", {"leaving.py": "import sys\nsys.exit('no licence')\n"})
+    assert told == ["leaving (leaving 1.0): SystemExit: no licence"]
+
+
+def test_a_folder_of_a_package_that_fails_on_import_is_told(broken_by):
+    files = {"half/__init__.py": "", "half/ours/__init__.py": "import no_such_library\n", "half/ours/plugin.py": ""}
+    told = broken_by("half", files)
+    assert told == ["half.ours (half 1.0): ModuleNotFoundError: No module named 'no_such_library'"]

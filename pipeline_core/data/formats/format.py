@@ -12,6 +12,7 @@ import pyarrow as pa
 from pipeline_core.data.chunks import Chunk
 from pipeline_core.data.file_names import stem_of
 from pipeline_core.data.row_checks import ValueFault
+from pipeline_core.errors import BadInput
 
 Rows = tuple[pa.Table, list[ValueFault]]
 
@@ -46,7 +47,13 @@ class DataFormat:
             raise ValueError(f"{self.name}: a revision is a whole number from 1, not {self.revision}")
 
 
-def with_subset(name: str, chunk: Chunk) -> Chunk:  # noqa: ARG001 - signature of all unfoldings
-    """Add a column `subset` with the file's name up to its first dot, for data sets in several files."""
+def with_subset(name: str, chunk: Chunk) -> Chunk:
+    """Add a column `subset` with the file's name up to its first dot, for data sets in several files.
+
+    Raises:
+        BadInput: the file has a column of that name.
+    """
+    if "subset" in chunk.table.column_names:
+        raise BadInput(f"{name}: {chunk.file} has a column 'subset', which this format fills with the file's name")
     subset = pa.array([stem_of(chunk.file)] * chunk.table.num_rows, pa.string())
     return replace(chunk, table=chunk.table.append_column("subset", subset))

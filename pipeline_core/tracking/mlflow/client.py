@@ -128,12 +128,13 @@ class MlflowTracking(Connection):
     def reason(self, error: Exception) -> str:
         """The cause of an error, without credentials."""
         text = str(error).strip().replace(self.uri, self.place) or type(error).__name__
-        cause = text.rpartition("(Caused by ")[2] if "(Caused by " in text else text
+        cause = text.rpartition("(Caused by ")[2] if "(Caused by " in text else text  # urllib3 wraps it in its retries
         return cut(shown_uri(cause.splitlines()[0]).rstrip("."), 300)
 
     def _end_abandoned(self) -> None:
         """Mark runs as KILLED whose process is known to be gone: after `kill -9` it cannot do so itself."""
         try:
+            # Processes of other machines and containers cannot be looked at from here.
             where = f"attributes.status = 'RUNNING' and tags.`{SPACE_TAG}` = '{owner_tags()[SPACE_TAG]}'"
             for run in self.client.search_runs([self.experiment_id], where, max_results=1000):
                 owner = _owner(run.data.tags)
@@ -156,6 +157,7 @@ def _owner(tags: Mapping[str, str]) -> Process | None:
 
 def _quiet() -> None:
     """Make MLflow fail within seconds, without telemetry and migration logs. Variables that the user has set stay."""
+    # By default MLflow 3 retries 7 times with 120 seconds each, for minutes after a server has gone.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -195,5 +197,5 @@ def _experiment(client: MlflowClient, name: str, artifact_root: str | None) -> s
             if experiment is None:
                 raise
     if experiment.lifecycle_stage == "deleted":
-        client.restore_experiment(experiment.experiment_id)
+        client.restore_experiment(experiment.experiment_id)  # MLflow keeps its name taken, and refuses runs in it
     return str(experiment.experiment_id)

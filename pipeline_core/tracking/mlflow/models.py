@@ -78,8 +78,9 @@ class MlflowModels:
 
     def _find(self, wanted: NewVersion) -> ModelVersion | None:
         same = f"name = '{wanted.name}' and tags.`{DIGEST_TAG}` = '{wanted.digest}'"
+        # Versions are texts in MLflow 3, of which 10 would come before 9.
         for version in sorted(self.client.search_model_versions(same), key=lambda version: int(version.version)):
-            if _is_there(version.source):
+            if _is_there(version.source):  # `store gc` or a person may have deleted it (ADR 12)
                 return self._version(wanted, version.version, version.source, is_new=False)
         return None
 

@@ -76,6 +76,7 @@ class MlflowRun(TrackedRun):
             for name, value in finite(metrics).items():
                 self._metrics.append((self._metric_names[name], value, moment, int(step)))
             del self._metrics[:-KEPT_METRICS]
+            # While the server is away every step of a training would wait for it here.
             many = len(self._metrics) >= METRICS_PER_BATCH and not self._tracking.in_trouble
         if many:
             self.flush()
@@ -105,11 +106,8 @@ class MlflowRun(TrackedRun):
     def log_text(self, text: str, name: str) -> None:
         """Log a text as the artifact `name`."""
         try:
-            with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-                file = Path(folder) / Path(name).name
-                file.write_text(text, encoding="utf-8", errors="replace")
-                self.log_artifact(file, str(Path(name).parent) if Path(name).parent.name else None)
-        except OSError as error:
+            self._upload_text(text, name)
+        except Exception as error:
             self._tracking.warn(error)
 
     def log_rows(self, table: str, rows: Sequence[Mapping[str, Any]], *, anew: bool = False) -> None:
@@ -127,17 +125,14 @@ class MlflowRun(TrackedRun):
         """Send buffered data; keep them if that fails."""
         with self._sending:
             try:
-                self._send_settings()
+                self._send_texts(self._params, lambda batch: self._deliver(params=batch))
+                self._send_texts(self._tags, lambda batch: self._deliver(tags=batch))
                 while self._send_metrics():
                     pass
                 self._send_tables()
                 self._send_status()
             except Exception as error:
                 self._tracking.warn(error)
-
-    def _send_settings(self) -> None:
-        self._send_texts(self._params, lambda batch: self._deliver(params=batch))
-        self._send_texts(self._tags, lambda batch: self._deliver(tags=batch))
 
     def _send_texts(self, items: dict[str, str], deliver: Callable[[list[TextArtifact]], None]) -> None:
         with self._buffer:
@@ -146,14 +141,14 @@ class MlflowRun(TrackedRun):
             deliver(batch)
             with self._buffer:
                 for name, text in batch:
-                    if items.get(name) == text:
+                    if items.get(name) == text:  # a value set meanwhile is still to be sent
                         del items[name]
 
     def _send_tables(self) -> None:
         """Send tables; a store of artifacts that fails must not hold back other data."""
         try:
             ended = self.status is not None
-            sent = self._tables.send(self._upload, all_of_them=ended)
+            sent = self._tables.send(self._upload_text, all_of_them=ended)
         except Exception as error:
             self._tracking.warn(error)
             return
@@ -167,7 +162,7 @@ class MlflowRun(TrackedRun):
             return False
         self._deliver(metrics=batch)
         with self._buffer:
-            sent = set(map(id, batch))
+            sent = set(map(id, batch))  # by identity: the oldest may have been dropped meanwhile
             self._metrics[: len(batch)] = [metric for metric in self._metrics[: len(batch)] if id(metric) not in sent]
         return True
 
@@ -175,7 +170,7 @@ class MlflowRun(TrackedRun):
         if self.status and not self._sent_status:
             self._tracking.client.set_terminated(self.id, self.status, self._ended)
             self._sent_status = True
-        if self._sent_status and not self._tables.waiting:
+        if self._sent_status and not self._tables.waiting:  # a table may be sent after the end
             self._tracking.forget(self)
 
     def _deliver(
@@ -199,8 +194,14 @@ class MlflowRun(TrackedRun):
             if error.error_code not in REFUSALS:
                 raise
             self._tracking.warn(error)
-        self._tracking.in_trouble = False
+        self._tracking.in_trouble = False  # the server has answered, if only to refuse
 
     def _upload(self, path: Path, folder: str | None = None) -> None:
         client = self._tracking.client
         (client.log_artifacts if path.is_dir() else client.log_artifact)(self.id, str(path), folder)
+
+    def _upload_text(self, text: str, name: str) -> None:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            file = Path(folder) / Path(name).name
+            file.write_text(text, encoding="utf-8", errors="replace")
+            self._upload(file, str(Path(name).parent) if Path(name).parent.name else None)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from pipeline_core.tracking.mlflow.values import clean_name
@@ -37,22 +35,19 @@ class TrackedTables:
     def add(self, name: str, rows: Sequence[Mapping[str, Any]], *, anew: bool = False) -> None:
         """Add rows to a table. `anew`: replace earlier rows."""
         with self._guard:
+            # A new list, not a longer one: `waiting` tells by identity what has been sent.
             self._rows[name] = [*([] if anew else self._rows.get(name, [])), *rows]
 
-    def send(self, upload: Callable[[Path], None], *, all_of_them: bool) -> bool:
-        """Write tables that are due, or all with unsent rows, as files and upload each. True if there were any.
+    def send(self, upload: Callable[[str, str], None], *, all_of_them: bool) -> bool:
+        """Upload tables that are due, or all with unsent rows: text and file name of each. True if there were any.
 
         Errors of `upload` are raised, and the table is sent again at a later call.
         """
         now = time.monotonic()
         due = [name for name in self.waiting if all_of_them or now - self._sent_at.get(name, -math.inf) >= SECONDS]
         for name in due:
-            rows, self._sent_at[name] = self._rows[name], now
-            with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-                file = Path(folder) / file_name(name)
-                text = json.dumps(as_table(rows), ensure_ascii=False)
-                file.write_text(text, encoding="utf-8", errors="replace")
-                upload(file)
+            rows, self._sent_at[name] = self._rows[name], now  # now, so that a failed upload waits its turn too
+            upload(json.dumps(as_table(rows), ensure_ascii=False), file_name(name))
             self._sent[name] = rows
         return bool(due)
 

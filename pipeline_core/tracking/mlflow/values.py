@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, TypeVar
 
+# Limits of MLflow 3 (`mlflow.utils.validation`), checked by its server and its database.
 NAME_LENGTH = 250
 PARAM_LENGTH = 6000
 TAG_LENGTH = 8000
@@ -47,7 +48,7 @@ def clean_name(name: str) -> str:
 
 def _clean_part(part: str) -> str:
     clean = re.sub(r"[^\w.\- ]", "_", part).strip()
-    clean = "_" if clean in ("", ".", "..") else clean
+    clean = "_" if clean in ("", ".", "..") else clean  # MLflow refuses names that another path would equal
     return clean if clean == part else _marked(clean, part)
 
 
@@ -86,6 +87,6 @@ def cut(text: str, length: int) -> str:
 
 def batches(items: Sequence[T], size: int) -> Iterator[list[T]]:
     """Consecutive lists of at most `size` items."""
-    rest = iter(items)
+    rest = iter(items)  # `itertools.batched` comes with Python 3.12
     while batch := list(islice(rest, size)):
         yield batch
