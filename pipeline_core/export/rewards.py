@@ -38,16 +38,19 @@ def export_encoder(folder: Path, out: Path, sign: int) -> str:
 
     facts = facts_of(folder)
     for file in folder.iterdir():
+        # Slow tokenizers keep their vocabulary in such files.
         if file.name.startswith("tokenizer") or file.suffix in (".txt", ".model") or file.name == "vocab.json":
             shutil.copyfile(file, out / file.name)
     weights = {f"encoder.{name}": weight for name, weight in load_file(folder / "model.safetensors").items()}
     head = load_file(folder / "head.safetensors")
+    # So transformers alone gives the right order too.
     weights |= {f"head.{name}": (weight * sign).contiguous() for name, weight in head.items()}
     save_file(weights, out / "model.safetensors", metadata={"format": "pt"})
     _write_config(json.loads((folder / "config.json").read_text(encoding="utf-8")), facts, out)
     _write_code(ENCODER_CODE, out)
     reads = _reads(folder, facts["reads"])
     model, tokenizer = load_encoder(folder, facts["pooling"], "cpu")
+    # `sign` is 1 here: the head's weights have it.
     score_facts = {"reads": reads, "max_length": facts["max_length"], "output": 0, "exclusive": False, "sign": 1}
     score_facts["pads"] = can_pad(model, tokenizer, facts["max_length"], "cpu")
     segments, remark = SEGMENTS[reads]
@@ -71,7 +74,7 @@ def export_classifier(folder: Path, out: Path, sign: int) -> str:
     from pipeline_core.models.padded_rows import can_pad, logits_of
     from pipeline_core.rewards.classifiers import open_classifier
 
-    own = shutil.ignore_patterns(MANIFEST, "reward.json", "sign.json")
+    own = shutil.ignore_patterns(MANIFEST, "reward.json", "sign.json")  # `reward.json` is written anew, with the sign
     shutil.copytree(folder, out, ignore=own, dirs_exist_ok=True)
     written = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     written.pop("auto_map", None)
@@ -79,6 +82,7 @@ def export_classifier(folder: Path, out: Path, sign: int) -> str:
     facts = facts_of(folder)
     model, tokenizer, _ = open_classifier(folder, facts["output"], facts["max_length"])
     facts |= {"reads": _reads(folder, facts["reads"]), "exclusive": are_exclusive(model.config), "sign": sign}
+    # Decided here: `score.py` has no code that probes a model.
     facts["pads"] = can_pad(lambda **batch: logits_of(model, batch), tokenizer, facts["max_length"], "cpu")
     remark = "# The model alone gives its raw outputs; reward.json has the index of the score and its sign."
     return f"{remark}\n{write_score('tokens', facts, out)}"
@@ -110,14 +114,14 @@ def export_length_controlled(folder: Path, out: Path, sign: int) -> str:
 
 def _export_parts(folder: Path, out: Path) -> None:
     """Export each part into its own folder, with its own sign."""
-    registry = load_registry()
+    registry = load_registry()  # a writer is not given one
     for part in part_folders(folder):
         spec = maker_of(part, registry)
         target = out / FOLDER / part.name
         target.mkdir(parents=True)
         if spec.export:
             spec.export(part, target, int(manifest_of(part)["metrics"]["sign"]))
-        if not (target / SCORE).exists():
+        if not (target / SCORE).exists():  # a writer of another package may leave no `score.py`
             raise BadInput(f"{part.name}, a part of it, is of {spec.name!r}, which nothing but Evenhand can load")
 
 
@@ -137,6 +141,7 @@ def _reads(folder: Path, reads: str) -> str:
     if reads != "pair":
         return reads
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    # A separating token shows in the count: [CLS] a [SEP] has two, [CLS] a [SEP] b [SEP] three.
     single, double = (tokenizer.num_special_tokens_to_add(pair=pair) for pair in (False, True))
     return "pair" if double > single else "joined"
 

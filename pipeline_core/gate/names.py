@@ -45,7 +45,7 @@ class NamedMeasure:
             return ""
         if part == "worst_group":
             return "no direction of it is better, so no group is the worst; name one with `group`"
-        if kind in ("worse_by", "worse_by_share") and part != "gap":
+        if kind in ("worse_by", "worse_by_share") and part != "gap":  # a smaller gap is better for any measure
             return f"no direction of it is better, so `{kind}` says nothing; use at_most or at_least"
         return ""
 
@@ -65,9 +65,11 @@ def find(text: str, known: Sequence[NamedMeasure]) -> tuple[NamedMeasure, str] |
         for word, part in named.parts().items()
         if word
     }
+    # A measure's own name comes before a part of another (`odd/gap`), and both before placeholders.
     if match := (exact.get(wanted) or spelt.get(wanted) or _matching(wanted, exact) or _matching(wanted, spelt)):
         return match
     names = sorted(named.name for named in known)
+    # Without a close name the hint lists all names, as the message itself does.
     close = f" {hint}" if (hint := suggestion(wanted, [*exact, *spelt])).startswith("Did") else ""
     listed = ", ".join(names[:MOST_NAMES]) + (", ..." if len(names) > MOST_NAMES else "")
     return f"unknown measure {text!r}.{close} Known: {listed or 'none'}."

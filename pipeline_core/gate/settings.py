@@ -19,6 +19,7 @@ MODEL = "{model}"
 class Limit(BaseModel):
     """Limit on a figure of the report; exactly one of `at_most`, `at_least`, `worse_by` and `worse_by_share`."""
 
+    # No model keeps to a limit of NaN, and every model keeps to an infinite one.
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
     measure: str = Field(min_length=1)
@@ -76,6 +77,7 @@ class Registration(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
+    # MLflow addresses versions as models:/NAME@ALIAS, so a name has neither `/`, `:` nor `@`.
     name: str = Field(min_length=1, max_length=200, pattern=r"^[\w .{}-]+$")
     """Name of the registered model; `{model}` in it stands for the policy's label."""
     alias: str = Field("candidate", pattern=r"^[\w-]+$", max_length=255)
@@ -92,7 +94,7 @@ class Registration(BaseModel):
     @classmethod
     def _one_place(cls, name: str) -> str:
         rest = name.replace(MODEL, "")
-        if not rest.strip() and MODEL not in name:
+        if not rest.strip() and MODEL not in name:  # the pattern allows spaces
             raise ValueError("a name needs other characters than spaces")
         if "{" in rest or "}" in rest:
             raise ValueError(f"only {MODEL} is filled in")

@@ -79,5 +79,7 @@ class Section(Generic[P]):
         """Data of the section in a report; None without data."""
         if self.build is None:
             return cast("P", report)
+        # Sections that are older than `sections` have fields (ADR 17).
         held = getattr(report, self.name) if self.name in Report.model_fields else report.sections.get(self.name)
+        # Of a report that was read back `sections` holds plain dicts.
         return TypeAdapter(self.part).validate_python(held) if held else None

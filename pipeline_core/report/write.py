@@ -38,7 +38,7 @@ def write_report(
     collected = collect(results)
     report = _build(collected, config, run_info or {})
     out.mkdir(parents=True, exist_ok=True)
-    drawn = drawn_sections(report, collected.curves)
+    drawn = drawn_sections(report, collected.curves)  # once, for the page and for the files
     figures = []
     for name, svg in (file for entry in drawn for file in entry.section.files(entry.names)):
         figures.append(out / "figures" / f"{name}.svg")
@@ -77,7 +77,7 @@ def _build(collected: ReportData, config: Mapping[str, Any], info: Mapping[str, 
         versions=sources.versions,
         config=dict(config),
         info={name: value for name, value in info.items() if name not in ("run_id", "created", "command", "data")},
-        notes=notes(sources.models, sources.tables) if sources.models else [],
+        notes=notes(sources.models, sources.tables) if sources.models else [],  # a run may measure rewards alone
         **{name: part for name, part in parts.items() if name in Report.model_fields},
         sections={name: part for name, part in parts.items() if part and name not in Report.model_fields},
     )
@@ -86,5 +86,5 @@ def _build(collected: ReportData, config: Mapping[str, Any], info: Mapping[str, 
 def _moment(created: Any) -> str:
     if isinstance(created, str):
         return created
-    when = datetime.fromtimestamp(created, UTC) if created else datetime.now(UTC)
+    when = datetime.fromtimestamp(created, UTC) if created else datetime.now(UTC)  # UTC: equal bytes on every machine
     return when.strftime("%Y-%m-%d %H:%M UTC")

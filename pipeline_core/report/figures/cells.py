@@ -36,6 +36,7 @@ class Figure(ReportPart):
 
     def negated(self) -> Self:
         """The figure with the opposite sign; zero stays 0.0."""
+        # `-number` would make -0.0 of 0.0, and the gate prints the sign.
         value, low, high = (None if number is None else 0.0 - number for number in (self.value, self.high, self.low))
         return self.model_copy(update={"value": value, "low": low, "high": high})
 

@@ -82,6 +82,7 @@ def _parts(measure: MeasureRuns) -> Iterator[str]:
     """Parts of a measure with a row: empty for the measure itself, then summaries of its groups."""
     yield ""
     for part in measure.entry.get("summary_rows", ()):
+        # Without a better direction no group is the worst.
         if not (part == "worst_group" and measure.better == "neither"):
             yield part
 
@@ -106,15 +107,16 @@ def _row(measure: MeasureRuns, part: str, models: Sequence[str], against: str) -
 
 
 def _better(measure: MeasureRuns, part: str) -> BetterDirection:
+    # A gap is better small, whichever direction of the measure is better.
     return "lower" if part == "gap" and measure.better != "neither" else measure.better
 
 
 def _cell(measure: MeasureRuns, part: str, model: str, against: str) -> ReportCell:
     per_seed = measure.values(model, part)
-    if not _is_defined(per_seed):
+    if not _is_defined(per_seed):  # one undefined seed is enough: the mean of the others is another figure
         return ReportCell(model=model, per_seed=per_seed, reason=_reason(per_seed, measure, model))
     known = [value for value in per_seed.values() if value is not None]
-    written = counted_by_seed(_written(measure, model))
+    written = counted_by_seed(_written(measure, model))  # kept where the plugin left no table to resample
     cell = ReportCell.model_validate({"model": model, "per_seed": per_seed, "value": plain.fmean(known), **written})
     if len(known) > 1:
         cell.spread = plain.stdev(known)
@@ -151,9 +153,9 @@ def _reason(per_seed: dict[str, float | None], measure: MeasureRuns, model: str)
 def _compare(cell: ReportCell, measure: MeasureRuns, part: str, against: str) -> None:
     difference = measure.difference(cell.model, against, part)
     cell.difference, cell.test = difference.value, difference.test
-    cell.p = difference.p if difference.test else None
+    cell.p = difference.p if difference.test else None  # equal models have p = 1, which no test gave
     cell.difference_low, cell.difference_high = difference.low, difference.high
-    if difference.test and not part:
+    if difference.test and not part:  # a summary of groups has no items of its own
         cell.effect = measure.effect(cell.model, against)
 
 
@@ -161,13 +163,14 @@ def _judge(row: MeasureRow) -> None:
     """Mark the best values, including all that print the same, and set the verdict of every comparison."""
     values = [cell.value for cell in row.cells if cell.value is not None]
     printed = {wording.number(value, row.unit) for value in values}
-    if row.better != "neither" and len(printed) > 1:
+    if row.better != "neither" and len(printed) > 1:  # if all print alike, none stands out
         best = wording.number(min(values) if row.better == "lower" else max(values), row.unit)
         for cell in row.cells:
             cell.best = wording.number(cell.value, row.unit) == best
     for cell in row.cells:
         if cell.difference is None or cell.p_holm is None:
             continue
+        # S10: no mark beside a difference of 0.000.
         if cell.p_holm >= SIGNIFICANT or wording.prints_as_zero(cell.difference, row.unit):
             cell.verdict = "unclear"
         elif row.better == "neither":
@@ -195,6 +198,7 @@ def _group_table(measure: MeasureRuns, models: Sequence[str], against: str) -> G
 
 
 def _differences(measure: MeasureRuns, model: str, against: str) -> dict[str, GroupDifference]:
+    # Without a direction a group cannot be better or worse.
     if model == against or measure.better == "neither" or not measure.runs.get(model) or not measure.runs.get(against):
         return {}
     differences = measure.group_differences(model, against)

@@ -44,8 +44,10 @@ class JudgedFigure:
     def figure(self, model: str, seeds: SeedsByModel) -> Figure:
         """Figure of a model over all its seeds. Raises `UndefinedFigure`."""
         runs = self.one.runs.get(model, ())
+        # Without this a gate could pass because the bad seed was not evaluated.
         missing = [seed for seed in seeds.get(model, ()) if seed not in {run.seed for run in runs}]
         if missing or not runs:
+            # The base has no seed to name.
             at = f" at seed {', '.join(map(str, missing))}" if missing not in ([], [None]) else ""
             raise UndefinedFigure(f"{model} was not evaluated{at}")
         figure = self._of_group(model) if self.group else self._of_all(model)
@@ -55,13 +57,15 @@ class JudgedFigure:
 
     def _of_all(self, model: str) -> Figure:
         values = list(self.one.values(model, self.part).values())
-        if None in values:
+        if None in values:  # as in the table: one undefined seed leaves the figure undefined
             return Figure()
         if self.one.has_items(model, self.part):
             return self.one.figure(model, self.part)
+        # A plugin that leaves no table has values without intervals.
         return Figure(value=plain.fmean(value for value in values if value is not None))
 
     def _of_group(self, model: str) -> Figure:
+        # Resamples would average the other seeds.
         if any(self._written(run.measures) is None for run in self.one.runs[model]):
             return Figure()
         return self.one.group_figures[model].get(self.group, Figure())
@@ -85,6 +89,7 @@ class JudgedFigure:
         """`worsening` minus a share of the base's figure; the interval includes the uncertainty of both."""
         if not self.group and not (self.one.has_items(model, self.part) and self.one.has_items(BASE, self.part)):
             return Figure()
+        # If higher is better: (base - mine) - s |base| = -((mine - base) + s |base|).
         sign = 1 if self.better == "lower" else -1
         excess = self.one.beyond_share(model, BASE, sign * share, self.part, self.group)
         return excess if sign == 1 else excess.negated()
@@ -123,6 +128,7 @@ def judge(
         alone: The seed, if `found` and `seeds` hold a single seed of a model that has several.
     """
     known = {_named(measure): measure for measure in found}
+    # With policies the base is only what they are compared with.
     default = [label for label in seeds if label != BASE] or [BASE]
     for limit in limits:
         for label in seeds:
@@ -161,6 +167,7 @@ def _asked(limit: Limit, known: Mapping[NamedMeasure, MeasureRuns]) -> tuple[Jud
     if isinstance(result, str):
         raise UndefinedFigure(result)
     named, part = result
+    # Not all suites declare their measures, by which the limit is checked before the run.
     if problem := named.problem(part, limit.kind, limit.group):
         raise UndefinedFigure(problem)
     measure, group = known[named], ""
@@ -188,6 +195,7 @@ def _judged(asked: JudgedFigure, limit: Limit, label: str, seeds: SeedsByModel) 
             asked.worsening(label, seeds), limit.bound * (abs(base) if _is_share(limit) else 1), True
         )
         facts |= {"base": base, "worse": compared.figure, "limit": compared.limit}
+        # The base's figure is uncertain as well (ADR 12).
         if _is_share(limit) and limit.by == "interval" and _end(compared) is not None:
             beyond = asked.beyond_share(label, limit.bound)
             compared = LimitComparison(beyond, 0.0, True)
@@ -202,6 +210,7 @@ def _judged(asked: JudgedFigure, limit: Limit, label: str, seeds: SeedsByModel) 
 
 def _why(figure: Figure, noun: str) -> str:
     """Reason why the figure, or else its difference to the base, has no interval."""
+    # If the figure has an interval, it is the difference that lacks one.
     return wording.why_no_interval(figure, noun) or f"its items and the base's are of one {noun} at most"
 
 

@@ -82,6 +82,7 @@ class MeasureRuns:
 
     def across(self, part: str = "") -> Across:
         """Aggregation over groups that gives the measure itself (`part` empty) or a part of its row."""
+        # If lower is better, the highest group is the worst.
         extreme: Across = "highest" if self.better == "lower" else "lowest"
         parts: Mapping[str, Across] = {"worst_group": extreme, "gap": "gap", "mean": "mean"}
         return parts[part] if part else "mean" if self.mean_over else "all"
@@ -106,6 +107,7 @@ class MeasureRuns:
 
     def _compare(self, resamples: Resamples, model: str, against: str, across: Across) -> Difference:
         """Difference over the same resamples, paired by seed if both models have the same seeds."""
+        # Other seeds make no pairs.
         by_seed = [run.seed for run in self.runs[model]] == [run.seed for run in self.runs[against]]
         return resamples.difference(self.columns(model), self.columns(against), across, by_seed=by_seed)
 
@@ -121,9 +123,10 @@ class MeasureRuns:
         other = resamples.estimate(self.columns(against), across)
         if difference.low is None or other.low is None or difference.value is None or other.value is None:
             return Figure()
-        factor = share if other.value >= 0 else -share
-        ends = [factor * end for end in (other.low, other.high) if end is not None]
+        factor = share if other.value >= 0 else -share  # share * |base| = factor * base
+        ends = [factor * end for end in (other.low, other.high) if end is not None]  # a negative factor swaps the ends
         scaled = replace(other, value=factor * other.value, low=min(ends), high=max(ends))
+        # The base is part of both: without their correlation the interval would have another width.
         low, high = mover(difference, scaled, correlation(mine - base, base * factor))
         return Figure(value=difference.value - factor * other.value, low=low, high=high)
 
@@ -137,7 +140,7 @@ class MeasureRuns:
 
     def _resampled(self, part: str) -> Resamples:
         """Resamples of all items, or, for an aggregation over groups, of the items within groups."""
-        return self.pooled if self.across(part) == "all" else self.grouped
+        return self.pooled if self.across(part) == "all" else self.grouped  # groups may overlap, or leave items out
 
     @cached_property
     def pooled(self) -> Resamples:
@@ -176,6 +179,7 @@ class MeasureRuns:
         return OfStatistic(Bootstrap.of(items, resamples=self.resamples), self.statistic)
 
     def _related(self, members: Sequence[Set[str]]) -> RelationBootstrap:
+        # A relation's entry names its second score `against`.
         x, y = ({**self.entry, "score": self.entry[key]} for key in ("score", "against"))
         columns = [ScorePair(run.values(x), run.values(y), self._clusters) for run in self._every_run()]
         return bootstrap_of(self.entry["statistic"], columns, members, resamples=self.resamples)
@@ -188,7 +192,7 @@ class MeasureRuns:
     def _figures_of(self, model: str) -> Iterator[tuple[str, Figure]]:
         groups = {label for run in self.runs[model] for label in run.measures.get(self.name, {}).get("groups", {})}
         for index, label in enumerate(self.labels):
-            if label in groups and self.can_be_resampled:
+            if label in groups and self.can_be_resampled:  # `labels` has the groups of other models too
                 resamples, columns = self.grouped.group(index), self.columns(model)
                 yield label, of_one_seed(resamples.estimate(columns), resamples, columns)
 
@@ -229,7 +233,7 @@ def measured(evaluations: Sequence[ModelEvaluation], models: Sequence[str], resa
     entries: dict[tuple[str, str], MeasureEntry] = {}
     for evaluated in evaluations:
         for name, entry in evaluated.measures.items():
-            entries.setdefault((evaluated.suite, name), entry)
+            entries.setdefault((evaluated.suite, name), entry)  # unit, statistic and direction are the same in all
     runs = {suite: {model: _of_model(evaluations, suite, model) for model in models} for suite in suites}
     return [
         MeasureRuns(suite, name, _title(suite, name, evaluations), entry, runs[suite], resamples)
@@ -239,6 +243,7 @@ def measured(evaluations: Sequence[ModelEvaluation], models: Sequence[str], resa
 
 def _of_model(evaluations: Sequence[ModelEvaluation], suite: str, model: str) -> list[ModelEvaluation]:
     chosen = [evaluation for evaluation in evaluations if evaluation.suite == suite and evaluation.label == model]
+    # The base has no seed.
     return sorted(chosen, key=lambda evaluation: -1 if evaluation.seed is None else evaluation.seed)
 
 

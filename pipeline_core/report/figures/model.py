@@ -212,6 +212,7 @@ class ReportPaths:
 def dump_report(report: Report) -> str:
     """The text of `report.json`."""
     without = None if report.sections else {"sections"}
+    # `NaN` is no JSON, and many readers refuse it.
     return json.dumps(report.model_dump(mode="json", exclude=without), indent=1, allow_nan=False)
 
 

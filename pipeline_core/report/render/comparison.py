@@ -31,7 +31,7 @@ def comparison_lines(rows: Sequence[MeasureRow], models: Sequence[ReportModel]) 
 def _lines(name: str, rows: Iterable[MeasureRow], labels: Sequence[str]) -> Iterator[list[str]]:
     yield [f"**{name}**", "", *("" for _ in labels)]
     for row in rows:
-        heading = ("&emsp;" if row.part else "") + wording.heading(row)
+        heading = ("&emsp;" if row.part else "") + wording.heading(row)  # Markdown drops spaces at the start of a cell
         cells = (_markdown(row, row.cell(label)) for label in labels)
         yield [heading, wording.items_in(row.cells, row.resampled), *cells]
 
@@ -67,7 +67,7 @@ def comparison_blocks(
 ) -> Iterator[RenderableType]:
     """Table on a terminal, in blocks that fit `width` and begin with `against`; then legend and notes."""
     labels = [model.label for model in compared.models]
-    first = [label for label in labels if label == against]
+    first = [label for label in labels if label == against]  # stands in every block, to compare with
     others = [label for label in labels if label != against]
     names, cell = _name_width(compared), _cell_width(compared)
     for block in side_by_side(others, lambda _: cell, width - names - cell * len(first)):

@@ -16,6 +16,7 @@ def subject(verdict: GateVerdict) -> str:
     parts = verdict.measure.split("/")
     axis = verdict.axis or "group"
     part = {"worst_group": f"worst {axis}", "gap": f"gap of {axis}s", "mean": f"mean of {axis}s"}.get(verdict.part, "")
+    # The part is the last word; a measure may be named gap itself.
     names = [word.replace("_", " ") for word in (parts[:-1] if part else parts)]
     group = f" ({wording.plain(verdict.group)})" if verdict.group else ""
     return " · ".join(names) + (f", {part}" if part else "") + group
@@ -77,6 +78,7 @@ def number(value: float | None) -> str:
     """Four significant digits, `12,345` for larger numbers, with a true minus."""
     if value is None:
         return "–"
+    # From there `.4g` writes powers of ten.
     return f"{value:{',.0f' if abs(value) >= 9999.5 else '.4g'}}".replace("-", "−")
 
 

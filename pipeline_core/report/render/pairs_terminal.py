@@ -39,6 +39,7 @@ def render_pair(console: Console, pair: ModelPair, title: str = "") -> None:
     if not pair.rows:
         console.print("Neither model has a headline measure.", style="dim")
         return
+    # Half of a narrow terminal is left for figures.
     name_width = min(MOST_NAME_WIDTH, max(map(len, _name_lines(pair))) + 1, console.width // 2)
     for columns in side_by_side(_columns(pair), lambda column: column.width + GAP, console.width - name_width):
         cells = zip(*(column.cells for column in columns), strict=True)

@@ -50,12 +50,13 @@ def _points(runs: Sequence[ModelEvaluation], entry: Mapping[str, Any]) -> list[C
 
 
 def _firsts(values: Mapping[str, Sequence[float]]) -> dict[str, float]:
-    return {item: own[0] for item, own in values.items()}
+    return {item: own[0] for item, own in values.items()}  # a relation reads the first value of an item too
 
 
 def _chart(table: CalibrationTable, palette: Mapping[str, str]) -> str:
     """Observed frequency against predicted probability, a line per model with intervals; dashed: perfect agreement."""
     points = [point for curve in table.curves.values() for point in curve]
+    # Not from 0 to 1: rare outcomes would fill a corner of the plot.
     ends = [min(min(p.confidence, p.low) for p in points), max(max(p.confidence, p.high) for p in points)]
 
     def plot(axes: Axes) -> None:

@@ -31,7 +31,7 @@ def steadiness(curves: Sequence[Curve]) -> list[Steadiness]:
     rows = []
     for label in dict.fromkeys(curve.label for curve in curves):
         series = [np.array(curve.series(REWARD)[1]) for curve in curves if curve.label == label]
-        series = [values for values in series if len(values) > 1]
+        series = [values for values in series if len(values) > 1]  # one value has neither gain nor spread
         if series:
             rows.append(_of(label, series))
     return rows

@@ -47,7 +47,7 @@ def _links(names: Names) -> Iterator[tuple[str, str]]:
 
 SECTION = Section(
     name="suites",
-    title="",
+    title="",  # each suite has a link of its own
     order=40,
     part=Report,
     template="suites.html.j2",
