@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from pipeline_core.plugin.specs import ANY
 
 LimitKind = Literal["at_most", "at_least", "worse_by", "worse_by_share"]
-KINDS: tuple[LimitKind, ...] = ("at_most", "at_least", "worse_by", "worse_by_share")
+KINDS: tuple[LimitKind, ...] = get_args(LimitKind)
 ModelLabel = Annotated[str, Field(min_length=1)]
 MODEL = "{model}"
 """Placeholder for a policy's label in its registered name."""
+NOISE = 1e-9
+"""Tolerance for rounding, relative to a bound (absolute below 1)."""
 
 
 class Limit(BaseModel):
@@ -115,3 +117,9 @@ class Registration(BaseModel):
 def limits_on(limits: list[Limit], label: str, *, judged: bool) -> list[Limit]:
     """Limits that apply to the model `label`; `judged`: limits that name no models apply to it as well."""
     return [limit for limit in limits if (label in limit.models if limit.models else judged)]
+
+
+def keeps(value: float, bound: float, *, is_ceiling: bool) -> bool:
+    """True if a figure is no higher than a ceiling, or no lower than a floor, up to rounding."""
+    beyond = value - bound if is_ceiling else bound - value
+    return beyond <= NOISE * max(1.0, abs(bound))

@@ -11,6 +11,7 @@ BASE = "base"
 SIGNIFICANT = 0.05
 
 BetterDirection = Literal["lower", "higher", "neither"]
+Verdict = Literal["better", "worse", "different", "unclear", ""]
 
 
 class ReportPart(BaseModel):
@@ -61,7 +62,7 @@ class ReportCell(Figure):
     group: str = ""
     """Name of the worst group, in a row on worst groups."""
     best: bool = False
-    verdict: Literal["better", "worse", "different", "unclear", ""] = ""
+    verdict: Verdict = ""
     reason: str = ""
     """Reason for the missing value."""
 

@@ -40,6 +40,10 @@ class ModelEvaluation:
     subject: Literal["model", "reward"] = "model"
     """Kind of the artifact that `label` names."""
 
+    def title(self, measure: str) -> str:
+        """Title of a measure; the suite's label leads where it differs from the plugin's name."""
+        return measure if self.suite == self.plugin else f"{self.suite}: {measure}"
+
     def values(self, entry: Mapping[str, Any], axis: str = "", label: str = "") -> ValuesByItem:
         """Values of a measure by item, filtered by its `only` and, if `axis` is given, by one label of that axis."""
         narrowed = [*dict(entry.get("only", {})).items(), *([(axis, label)] if axis else [])]

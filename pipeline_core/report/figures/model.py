@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline_core.evaluation.item_counts import DROPPED_PREFIXES
+from pipeline_core.gate.settings import LimitKind
 from pipeline_core.report.figures.cells import Figure, GroupTable, MeasureRow, ReportPart
 
 
@@ -69,7 +70,7 @@ class GateVerdict(ReportPart):
     axis: str = ""
     """Axis of the measure's groups: `group` or `domain`."""
     unit: str = ""
-    kind: Literal["at_most", "at_least", "worse_by", "worse_by_share"]
+    kind: LimitKind
     bound: float
     """Number in the configuration."""
     by: Literal["value", "interval"] = "value"

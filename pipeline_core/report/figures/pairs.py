@@ -7,11 +7,10 @@ that has several. The interval over seeds generalises to another seed on the sam
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal
 
 import numpy as np
 
-from pipeline_core.report.figures.cells import SIGNIFICANT, Figure, MeasureRow, ReportCell, ReportPart, Topic
+from pipeline_core.report.figures.cells import SIGNIFICANT, Figure, MeasureRow, ReportCell, ReportPart, Topic, Verdict
 from pipeline_core.report.figures.collect import ModelEvaluation
 from pipeline_core.report.figures.compare import headline_rows
 from pipeline_core.report.render.notes import BOTH, EFFECT, on_clusters, on_counts, on_distances, on_groups, several
@@ -47,7 +46,7 @@ class ItemComparison(ReportPart):
     test: str
     effect: float | None = None
     """Cohen's d over items (`pipeline_core.stats.effect`)."""
-    verdict: Literal["better", "worse", "different", "unclear", ""]
+    verdict: Verdict
     """Verdict on A."""
 
 

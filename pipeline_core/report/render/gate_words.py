@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pipeline_core.gate.names import part_names
 from pipeline_core.report.figures.cells import Figure
 from pipeline_core.report.figures.model import GateVerdict
 from pipeline_core.report.render import wording
@@ -14,8 +15,7 @@ MARKS = {"passed": "✓", "failed": "✗", "undefined": "✗"}
 def subject(verdict: GateVerdict) -> str:
     """`sandbox · bias, worst group (race)`."""
     parts = verdict.measure.split("/")
-    axis = verdict.axis or "group"
-    part = {"worst_group": f"worst {axis}", "gap": f"gap of {axis}s", "mean": f"mean of {axis}s"}.get(verdict.part, "")
+    part = part_names(verdict.axis or "group").get(verdict.part, "")
     # The part is the last word; a measure may be named gap itself.
     names = [word.replace("_", " ") for word in (parts[:-1] if part else parts)]
     group = f" ({wording.plain(verdict.group)})" if verdict.group else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from pipeline_core.evaluation.item_counts import LEFT_OUT, MEASURED
+from pipeline_core.gate.names import part_names
 from pipeline_core.report.figures.cells import Figure, ReportCell, Topic
 from pipeline_core.report.figures.model import ItemCounts
 
@@ -177,7 +178,7 @@ def heading(row: Topic) -> str:
 
 def of_groups(row: Topic) -> str:
     """`worst domain`, `gap`, `mean of domains`."""
-    return {"worst_group": f"worst {row.axis}", "gap": f"gap of {row.axis}s", "mean": f"mean of {row.axis}s"}[row.part]
+    return part_names(row.axis)[row.part]
 
 
 def full(row: Topic) -> str:

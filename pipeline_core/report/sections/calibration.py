@@ -36,10 +36,9 @@ def _tables(evaluations: Sequence[ModelEvaluation]) -> list[CalibrationTable]:
 
 def _table(suite: str, name: str, by_model: Mapping[str, Sequence[ModelEvaluation]]) -> CalibrationTable:
     first = next(run for runs in by_model.values() for run in runs)
-    title = name if suite == first.plugin else f"{suite}: {name}"
     points_by_label = {label: _points(runs, first.measures[name]) for label, runs in by_model.items()}
     curves = {label: points for label, points in points_by_label.items() if points}
-    return CalibrationTable(suite=suite, measure=name, title=title, curves=curves)
+    return CalibrationTable(suite=suite, measure=name, title=first.title(name), curves=curves)
 
 
 def _points(runs: Sequence[ModelEvaluation], entry: Mapping[str, Any]) -> list[CalibrationPoint]:

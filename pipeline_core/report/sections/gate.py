@@ -15,7 +15,6 @@ from pipeline_core.report.figures.sources import Sources
 from pipeline_core.report.render import gate_words as words
 from pipeline_core.report.render.tables import Table, said
 from pipeline_core.report.section import Section, Shown
-from pipeline_core.stats.resampling import RESAMPLES
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -56,7 +55,7 @@ def _alone(
 ) -> Iterator[GateVerdict]:
     # Drawn again for this seed: an interval over all seeds is about a new seed.
     chosen = [run for run in evaluations if run.label == BASE or (run.label == label and run.seed == seed)]
-    judged = judge(limits, measured(chosen, [BASE, label], RESAMPLES), {BASE: [None], label: [seed]}, seed)
+    judged = judge(limits, measured(chosen, [BASE, label]), {BASE: [None], label: [seed]}, seed)
     return (verdict for verdict in judged if verdict.model == label)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline_core.report.figures.cells import SIGNIFICANT, Figure, GroupColumn, GroupDifference, GroupTable
-from pipeline_core.report.figures.compare import tables_of
+from pipeline_core.report.figures.cells import Figure, GroupColumn, GroupDifference, GroupTable
+from pipeline_core.report.figures.compare import tables_of, verdict_of
 from pipeline_core.report.figures.model import ReportModel, ReportStage, RewardComparison
 from pipeline_core.report.figures.sources import Sources
 from pipeline_core.report.render import charts, wording
@@ -100,11 +100,9 @@ def _side(one: Figure, chance: float) -> str:
 
 
 def _verdict(difference: GroupDifference, table: GroupTable) -> str:
-    if difference.value is None or difference.p_holm is None or difference.p_holm >= SIGNIFICANT:
+    if difference.value is None or difference.p_holm is None:
         return "unclear"
-    if wording.prints_as_zero(difference.value, table.unit):
-        return "unclear"
-    return "better" if (difference.value < 0) == (table.better == "lower") else "worse"
+    return verdict_of(difference.value, difference.p_holm, table.better, table.unit)
 
 
 def _draw(shown: Shown[RewardComparison]) -> dict[str, Any]:
