@@ -17,8 +17,8 @@ from typing import Any
 import yaml
 
 from pipeline_core.export.figures import CardRow, beside, rows_of
-from pipeline_core.export.layout import ENCODER_CODE
 from pipeline_core.export.lineage import EVALUATION, Lineage
+from pipeline_core.export.rewards import ENCODER_CODE
 from pipeline_core.files.atomic import replace_file
 from pipeline_core.models.model_files import is_masked
 from pipeline_core.models.model_sources import LOCAL, NAMES_A_MODEL

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from pipeline_core.errors import ArtifactChanged
 from pipeline_core.evaluation.measures import MEASURES_FILE
@@ -80,7 +80,7 @@ class CardEvaluation(BaseModel):
                 else {name: {"value": value} for name, value in manifest.metrics.items()}
             )
             return cls(suite=manifest.plugin, settings=manifest.config, measures=entries)
-        except (ValueError, ValidationError):  # invalid JSON, or JSON that is no measures
+        except ValueError:  # invalid JSON, or JSON that is no measures
             raise ArtifactChanged(
                 f"{file} holds no measures; remove {folder} and run its stage again to measure anew"
             ) from None

@@ -15,11 +15,16 @@ from typing import Any
 
 from pipeline_core.errors import BadInput
 from pipeline_core.export.encoding import encoding_code
-from pipeline_core.export.layout import ENCODER_CODE, ENCODING, SCORE
 from pipeline_core.plugin.registry import load_registry
 from pipeline_core.rewards.layout import FOLDER, facts_of, maker_of, manifest_of, part_folders
 from pipeline_core.store.artifacts import MANIFEST
 
+SCORE = "score.py"
+"""File with `score(prompts, completions)`, which returns (N,) scores, sign applied; in every exported reward."""
+ENCODING = "encoding.py"
+"""File that turns prompts and completions into token ids; beside `score.py` of an encoder or a classifier."""
+ENCODER_CODE = "modeling_scalar_reward.py"
+"""File with the class of an encoder and its head; the sign is multiplied into the head's weights."""
 SEGMENTS = {
     "pair": ("prompt, completion", ""),
     "joined": ("prompt + completion", "  # with a space between them if neither has one there"),
@@ -102,18 +107,16 @@ def export_lexicon(folder: Path, out: Path, sign: int) -> str:
 
 def export_ensemble(folder: Path, out: Path, sign: int) -> str:
     """Export an ensemble with its rewards. Raises `BadInput` when a reward cannot be exported."""
-    _export_parts(folder, out)
-    return write_score("parts", facts_of(folder) | {"kind": "ensemble", "sign": sign}, out)
+    return _export_parts("ensemble", folder, out, sign)
 
 
 def export_length_controlled(folder: Path, out: Path, sign: int) -> str:
     """Export a length-controlled reward with its inner reward. Raises `BadInput` when that cannot be exported."""
-    _export_parts(folder, out)
-    return write_score("parts", facts_of(folder) | {"kind": "length_controlled", "sign": sign}, out)
+    return _export_parts("length_controlled", folder, out, sign)
 
 
-def _export_parts(folder: Path, out: Path) -> None:
-    """Export each part into its own folder, with its own sign."""
+def _export_parts(kind: str, folder: Path, out: Path, sign: int) -> str:
+    """Export each part into its own folder, with its own sign, and the score that combines them."""
     registry = load_registry()  # a writer is not given one
     for part in part_folders(folder):
         spec = maker_of(part, registry)
@@ -123,6 +126,7 @@ def _export_parts(folder: Path, out: Path) -> None:
             spec.export(part, target, int(manifest_of(part)["metrics"]["sign"]))
         if not (target / SCORE).exists():  # a writer of another package may leave no `score.py`
             raise BadInput(f"{part.name}, a part of it, is of {spec.name!r}, which nothing but Evenhand can load")
+    return write_score("parts", facts_of(folder) | {"kind": kind, "sign": sign}, out)
 
 
 def write_score(kind: str, facts: Mapping[str, Any], out: Path) -> str:

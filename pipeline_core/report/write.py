@@ -13,7 +13,9 @@ from pipeline_core.report.figures.collect import ReportData, collect
 from pipeline_core.report.figures.model import Report, ReportPaths, dump_report
 from pipeline_core.report.figures.sources import Sources
 from pipeline_core.report.render import charts
+from pipeline_core.report.render.markdown import to_card, to_markdown
 from pipeline_core.report.render.notes import notes
+from pipeline_core.report.render.page import drawn_sections, style, to_html
 
 Results = Iterable[Any] | Mapping[str, Any]
 
@@ -31,10 +33,6 @@ def write_report(
         run_info: Facts of the run: `run_id`, `command`, `created` (epoch seconds or text), `data` (a list with
             `entry`, `licence`, `citation`); all other entries are shown unchanged.
     """
-    from pipeline_core.report.render.card import to_card
-    from pipeline_core.report.render.markdown import to_markdown
-    from pipeline_core.report.render.page import drawn_sections, style, to_html
-
     collected = collect(results)
     report = _build(collected, config, run_info or {})
     out.mkdir(parents=True, exist_ok=True)

@@ -71,7 +71,7 @@ class JudgedFigure:
     def worsening(self, model: str, value: float, base: float) -> Figure:
         """Difference to the base, positive if the model is worse. Raises `UndefinedFigure` without common items.
 
-        `value`, `base`: figures of both, whose difference stands in where no item of theirs is known.
+        `value`, `base`: figures of both, for a plugin that leaves no table of items.
         """
         difference = self._difference(model) or Figure(value=value - base)
         if difference.value is None:
@@ -80,8 +80,6 @@ class JudgedFigure:
 
     def beyond_share(self, model: str, share: float) -> Figure:
         """`worsening` minus a share of the base's figure; the interval includes the uncertainty of both."""
-        if not self.group and not (self.one.has_items(model, self.part) and self.one.has_items(BASE, self.part)):
-            return Figure()
         # If higher is better: (base - mine) - s |base| = -((mine - base) + s |base|).
         sign = 1 if self.better == "lower" else -1
         excess = self.one.beyond_share(model, BASE, sign * share, self.part, self.group)
@@ -171,9 +169,8 @@ def _asked(limit: Limit, known: Mapping[NamedMeasure, MeasureRuns]) -> tuple[Jud
         raise UndefinedFigure(problem)
     measure, group = known[named], ""
     if limit.group is not None:
-        groups = sorted(
-            {name for model in measure.runs for entry in measure.entries(model) for name in entry.get("groups") or {}}
-        )
+        entries = (entry for model in measure.runs for entry in measure.entries(model))
+        groups = sorted({name for entry in entries for name in entry.get("groups") or {}})
         if (match := find_group(limit.group, groups)) is None:
             raise UndefinedFigure(f"unknown group {limit.group!r}. Known: {', '.join(groups) or 'none'}.")
         group = match

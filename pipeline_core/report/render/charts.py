@@ -61,12 +61,10 @@ def draw(
     Margins are given in inches: a layout engine that computes them doubles the time, and a report has thirty plots.
     """
     import matplotlib as mpl
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
     with mpl.rc_context(STYLE):  # around savefig as well, which reads `svg.*`
         figure = Figure(figsize=(width, height))  # without pyplot, which keeps every figure and chooses a display
-        FigureCanvasSVG(figure)
         inner = (left / width, below / height, 1 - (left + EDGE) / width, 1 - (below + EDGE) / height)
         plot(figure.add_axes(inner))
         buffer = io.StringIO()

@@ -43,9 +43,9 @@ def measured(verdict: GateVerdict) -> str:
     if verdict.value is None:
         return verdict.reason
     if verdict.worse is None or verdict.worse.value is None:
-        return _figure(verdict.value, verdict, verdict.unit)
+        return _figure(verdict)
     if verdict.worse.value == 0:
-        return f"{_figure(verdict.value, verdict, verdict.unit)}, equal to the base"
+        return f"{_figure(verdict)}, equal to the base"
     is_better = verdict.worse.value < 0
     size, direction = (verdict.worse.negated(), "better") if is_better else (verdict.worse, "worse")
     figure = f"{_with(number(size.value), in_points(verdict.unit))} {direction} than the base{_interval(size)}"
@@ -87,8 +87,8 @@ def in_points(unit: str) -> str:
     return "pp" if unit == "%" else unit
 
 
-def _figure(value: float, verdict: GateVerdict, unit: str) -> str:
-    return _with(number(value), unit) + _interval(Figure(low=verdict.low, high=verdict.high))
+def _figure(verdict: GateVerdict) -> str:
+    return _with(number(verdict.value), verdict.unit) + _interval(Figure(low=verdict.low, high=verdict.high))
 
 
 def _interval(figure: Figure) -> str:

@@ -86,6 +86,11 @@ def side_by_side(columns: Iterable[T], width: Callable[[T], int], room: int) -> 
     yield block
 
 
+def widest(texts: Iterable[Text]) -> int:
+    """Characters of the longest line of any text."""
+    return max(len(line) for text in texts for line in text.plain.splitlines())
+
+
 def said(line: str, style: str = "dim") -> Styled:
     """A line for a terminal, without markup."""
     from rich.styled import Styled

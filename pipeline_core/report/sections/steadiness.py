@@ -65,10 +65,10 @@ def last(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return values[-max(1, len(values) // 10) :]
 
 
-def about_rolling_mean(values: NDArray[np.float64], window: int = WINDOW) -> float:
-    """Standard deviation of values (S,) around their rolling mean of `window` values, fewer at both ends."""
-    half = window // 2
-    means = [values[max(0, at - half) : at + window - half].mean() for at in range(len(values))]
+def about_rolling_mean(values: NDArray[np.float64]) -> float:
+    """Standard deviation of values (S,) around their rolling mean of `WINDOW` values, fewer at both ends."""
+    half = WINDOW // 2
+    means = [values[max(0, at - half) : at + WINDOW - half].mean() for at in range(len(values))]
     return float(np.sqrt(np.mean((values - np.array(means)) ** 2)))
 
 
