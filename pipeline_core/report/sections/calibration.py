@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ from pipeline_core.report.figures.collect import ModelEvaluation
 from pipeline_core.report.figures.model import CalibrationPoint, CalibrationTable
 from pipeline_core.report.render import wording
 from pipeline_core.report.render.charts import INK, WIDTH, colours_of, draw, file_name
-from pipeline_core.report.section import Names, Section, Shown
+from pipeline_core.report.section import Section, Shown
 from pipeline_core.stats.calibration import reliability
 from pipeline_core.stats.ranking import calibration_error
 
@@ -80,10 +80,6 @@ def _draw(shown: Shown[list[CalibrationTable]]) -> dict[str, Any]:
     return {"plots": [(table, _chart(table, colours_of(shown.report))) for table in shown.part]}
 
 
-def _files(names: Names) -> Iterator[tuple[str, str]]:
-    return ((f"calibration/{file_name(table.suite)}", svg) for table, svg in names["plots"])
-
-
 SECTION = Section(
     name="calibration",
     title="Calibration",
@@ -92,5 +88,5 @@ SECTION = Section(
     build=lambda sources: _tables(sources.collected.evaluations),
     template="calibration.html.j2",
     draw=_draw,
-    files=_files,
+    files=lambda names: ((f"calibration/{file_name(table.suite)}", svg) for table, svg in names["plots"]),
 )

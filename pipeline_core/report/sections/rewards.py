@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline_core.report.figures.cells import Figure, GroupColumn, GroupDifference, GroupTable
 from pipeline_core.report.figures.compare import tables_of, verdict_of
@@ -105,10 +105,6 @@ def _verdict(difference: GroupDifference, table: GroupTable) -> str:
     return verdict_of(difference.value, difference.p_holm, table.better, table.unit)
 
 
-def _draw(shown: Shown[RewardComparison]) -> dict[str, Any]:
-    return {"plots": [(table, charts.group_chart(table)) for table in shown.part.group_tables]}
-
-
 def _markdown(shown: Shown[RewardComparison]) -> Iterator[str]:
     rewards = shown.part
     yield from ("", "## Rewards", "", *comparison_lines(rewards.rows, rewards.models), "")
@@ -127,7 +123,7 @@ SECTION = Section(
     part=RewardComparison,
     build=_build,
     template="rewards.html.j2",
-    draw=_draw,
+    draw=lambda shown: {"plots": [(table, charts.group_chart(table)) for table in shown.part.group_tables]},
     markdown=_markdown,
     terminal=_terminal,
 )
