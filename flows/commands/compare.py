@@ -40,7 +40,7 @@ def compare(run: RunArgument, a: A, b: B, as_json: AsJson = False) -> None:
         raise BadInput(f"no run in {places.runs} has an id that starts with {run!r}")
     evaluations = _evaluations(record, (a, b), Store(places.store))
     from pipeline_core.report.figures.pairs import pair_of
-    from pipeline_core.report.render.pairs_terminal import render_pair
+    from pipeline_core.report.render.terminal import render_pair
 
     pair = pair_of(evaluations, a, b)
     if as_json:

@@ -25,7 +25,7 @@ from pipeline_core.conformance.inputs import (
 from pipeline_core.conformance.isolation import only_writes_below, run_apart
 from pipeline_core.data.catalog import Catalog
 from pipeline_core.evaluation.measures import MEASURES_FILE
-from pipeline_core.export.layout import SCORE
+from pipeline_core.export.rewards import SCORE
 from pipeline_core.gate.names import fits
 from pipeline_core.plugin.registry import Registry, load_registry
 from pipeline_core.plugin.specs import Evaluation, PluginConfig, RewardModel, Spec

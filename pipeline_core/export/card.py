@@ -17,8 +17,8 @@ from typing import Any
 import yaml
 
 from pipeline_core.export.figures import CardRow, beside, rows_of
-from pipeline_core.export.layout import ENCODER_CODE
 from pipeline_core.export.lineage import EVALUATION, Lineage
+from pipeline_core.export.rewards import ENCODER_CODE
 from pipeline_core.files.atomic import replace_file
 from pipeline_core.models.model_files import is_masked
 from pipeline_core.models.model_sources import LOCAL, NAMES_A_MODEL
@@ -111,10 +111,10 @@ def to_markdown(card: ArtifactCard) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        keep_trailing_newline=True,
+        keep_trailing_newline=True,  # a Markdown file ends with one
         autoescape=False,
     )
-    environment.filters["cell"] = _cell
+    environment.filters["cell"] = _cell  # labels and citations may hold bars and line breaks
     template = environment.from_string((files("pipeline_core.export") / "card.md.j2").read_text(encoding="utf-8"))
     return template.render(card=card)
 
@@ -141,9 +141,11 @@ def _foreign_bases(lineage: Lineage, folder: Path) -> list[str]:
     """Names of models and word lists by others that the artifact was made from. Their own licences hold."""
     base = lineage.base
     if lineage.manifest.kind == "reward":
+        # Members are read from their copies: the store may no longer hold the originals.
         within = (json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.rglob(f"*/{MANIFEST}")))
         configs = [lineage.manifest.config, *(manifest["config"] for manifest in within)]
     else:
+        # A base that was trained on data holds no weights of others.
         configs = [{"label": base.label} | base.config] if base and not base.data else []
     return list(dict.fromkeys(name for config in configs if (name := _named(config))))
 
@@ -160,6 +162,7 @@ def _task(kind: str, folder: Path, out: Path) -> str:
     """The hub's task of the exported model; empty if transformers cannot load it."""
     if kind == "model":
         return "fill-mask" if is_masked(folder) else "text-generation"
+    # Other rewards apply their sign in `score.py` alone: a pipeline of transformers could score the wrong way round.
     return "text-classification" if (out / ENCODER_CODE).exists() else ""
 
 
@@ -170,7 +173,7 @@ def _header(lineage: Lineage, known: list[str], *, is_whole: bool, task: str) ->
     licence = known[0] if is_known else None
     header: dict[str, Any] = {"license": licence.lower() if licence else "other"}
     if licence is None:
-        header["license_name"] = "see-card"
+        header["license_name"] = "see-card"  # the hub asks for a name beside `other`
     header["tags"] = ["evenhand", "bias", manifest.plugin]
     if split := SPLITS.get(manifest.kind):
         header["configs"] = [{"config_name": "default", "data_files": [{"split": split, "path": f"data/{split}-*"}]}]

@@ -24,7 +24,7 @@ def encoding_code() -> str:
     """Code of the modules in this order, without imports of each other."""
     package = files("pipeline_core.models.tokens")
     codes = [(package / f"{name}.py").read_text(encoding="utf-8") for name in MODULES]
-    return re.sub(r"\n{4,}", "\n\n\n", "\n\n".join([HEAD, *map(_standing_alone, codes)]))
+    return re.sub(r"\n{4,}", "\n\n\n", "\n\n".join([HEAD, *map(_standing_alone, codes)]))  # removed imports leave gaps
 
 
 def _standing_alone(code: str) -> str:
@@ -32,6 +32,7 @@ def _standing_alone(code: str) -> str:
     lines = code.splitlines()
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, (ast.ImportFrom, ast.If)) and _is_left_out(node):
+            # Blank lines in their place keep the line numbers of later nodes.
             lines[node.lineno - 1 : node.end_lineno] = [""] * ((node.end_lineno or 0) - node.lineno + 1)
     return "\n".join(lines) + "\n"
 
@@ -39,4 +40,5 @@ def _standing_alone(code: str) -> str:
 def _is_left_out(node: ast.ImportFrom | ast.If) -> bool:
     if isinstance(node, ast.If):
         return isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+    # `HEAD` has it, and it may stand at the top alone.
     return node.module == "__future__" or (node.module or "").startswith("pipeline_core")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from pipeline_core.errors import ArtifactChanged
 from pipeline_core.evaluation.measures import MEASURES_FILE
@@ -80,7 +80,7 @@ class CardEvaluation(BaseModel):
                 else {name: {"value": value} for name, value in manifest.metrics.items()}
             )
             return cls(suite=manifest.plugin, settings=manifest.config, measures=entries)
-        except (ValueError, ValidationError):
+        except ValueError:  # invalid JSON, or JSON that is no measures
             raise ArtifactChanged(
                 f"{file} holds no measures; remove {folder} and run its stage again to measure anew"
             ) from None
@@ -89,6 +89,7 @@ class CardEvaluation(BaseModel):
 def rows_of(evaluations: Sequence[CardEvaluation], *, details: bool) -> Iterator[CardRow]:
     """Rows of headline measures, with `details` of all. A suite that occurs twice is named with differing settings."""
     for one in evaluations:
+        # A suite may have measured a model twice, such as with 30 rows and with all.
         others = [other.settings for other in evaluations if other.suite == one.suite]
         suite = " ".join([one.suite, *([f"({_differing(one.settings, others)})"] if len(others) > 1 else [])])
         for name, measure in one.measures.items():
@@ -105,6 +106,7 @@ def rows_of(evaluations: Sequence[CardEvaluation], *, details: bool) -> Iterator
 def beside(metrics: Mapping[str, float], evaluations: Sequence[CardEvaluation]) -> dict[str, float]:
     """Metrics that belong to no measure: counts of items."""
     measures = {name for evaluation in evaluations for name in evaluation.measures}
+    # As `write_evaluation` names the metrics of a measure.
     parts = {"", *(f"/{part}" for part in get_args(GroupSummary)), "/undefined_groups"}
     return {
         name: value for name, value in metrics.items() if not any(name == m + part for m in measures for part in parts)

@@ -44,17 +44,19 @@ def export(store: Store, manifest: Manifest, target: Path, registry: Registry, c
         )
     _check_free(target)
     source = ExportSource(store.open(manifest.ref), manifest, registry)
+    # Beside the target, for a rename within one file system; a name may have 255 bytes.
     partial = target.parent / f".{target.name[:80]}.{uuid.uuid4().hex[:8]}"
     try:
         partial.mkdir(parents=True)
         usage = WRITERS[manifest.kind](source, partial)
+        # After the writer: the card tells the hub's task by the files that it wrote.
         write_card(Lineage.of(manifest, store, catalog), source.folder, usage, partial / "README.md")
-        share(partial, like=partial / "README.md")
+        share(partial, like=partial / "README.md")  # safetensors writes with mode 0600
         if target.exists():
-            target.rmdir()
+            target.rmdir()  # it is empty; not every system renames onto a folder
         partial.rename(target)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)  # after the rename there is none
     return target
 
 
@@ -82,6 +84,7 @@ def _model(source: ExportSource, out: Path) -> str:
 
 def _preferences(source: ExportSource, out: Path) -> str:
     (out / "data").mkdir()
+    # `datasets` reads the split from a name of this form.
     shutil.copyfile(source.folder / "rows.parquet", out / "data" / "train-00000-of-00001.parquet")
     return 'from datasets import load_dataset\n\nrows = load_dataset("FOLDER", split="train")'
 
@@ -110,7 +113,7 @@ def _reward(source: ExportSource, out: Path) -> str:
             f"Those of {', '.join(able)} can"
         )
     sign = source.manifest.metrics.get("sign", 0.0)
-    if sign not in (1.0, -1.0):
+    if sign not in (1.0, -1.0):  # 0.0 if the labelled pairs did not decide it
         raise BadInput(
             f"the sign of reward {source.manifest.key[:12]} is undecided, so nobody could use its scores; "
             "train it on more labelled pairs"

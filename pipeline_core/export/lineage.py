@@ -56,8 +56,10 @@ class Lineage:
     def of(cls, manifest: Manifest, store: Store, catalog: Catalog) -> Lineage:
         """Follow the inputs of `manifest` through the store by their digests."""
         everything = list(store.ls())
+        # Newest last: of equal files the newest artifact counts.
         by_digest = {other.digest: other for other in reversed(everything)}
         ancestors, missing = _ancestors(manifest, by_digest)
+        # The data behind a measured model stand on the model's own card.
         from_whom = (manifest,) if manifest.kind == EVALUATION else (manifest, *ancestors)
         refs = dict.fromkeys(ref for other in from_whom for ref in other.data)
         return cls(
@@ -89,7 +91,7 @@ def _ancestors(manifest: Manifest, by_digest: Mapping[str, Manifest]) -> tuple[t
                 missing[f"{role} of {current.stage} {current.label}"] = None
             elif digest not in ancestors:
                 ancestors[digest] = by_digest[digest]
-                waiting.append(by_digest[digest])
+                waiting.append(by_digest[digest])  # breadth first, so nearest first
     return tuple(ancestors.values()), tuple(missing)
 
 
@@ -107,9 +109,11 @@ def _evaluations(manifest: Manifest, everything: Iterable[Manifest]) -> Iterator
     role = "reward" if manifest.kind == "reward" else "model"
     seen: set[str] = set()
     for candidate in everything:
+        # `everything` comes newest first, so a repeated setting is older.
         settings = json.dumps([candidate.plugin, candidate.config], sort_keys=True)
         if candidate.kind != EVALUATION or candidate.inputs.get(role) != manifest.digest or settings in seen:
             continue
+        # The reward scored a model's texts: the figures are the model's.
         if role == "reward" and "model" in candidate.inputs:
             continue
         seen.add(settings)

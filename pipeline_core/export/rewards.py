@@ -15,11 +15,16 @@ from typing import Any
 
 from pipeline_core.errors import BadInput
 from pipeline_core.export.encoding import encoding_code
-from pipeline_core.export.layout import ENCODER_CODE, ENCODING, SCORE
 from pipeline_core.plugin.registry import load_registry
 from pipeline_core.rewards.layout import FOLDER, facts_of, maker_of, manifest_of, part_folders
 from pipeline_core.store.artifacts import MANIFEST
 
+SCORE = "score.py"
+"""File with `score(prompts, completions)`, which returns (N,) scores, sign applied; in every exported reward."""
+ENCODING = "encoding.py"
+"""File that turns prompts and completions into token ids; beside `score.py` of an encoder or a classifier."""
+ENCODER_CODE = "modeling_scalar_reward.py"
+"""File with the class of an encoder and its head; the sign is multiplied into the head's weights."""
 SEGMENTS = {
     "pair": ("prompt, completion", ""),
     "joined": ("prompt + completion", "  # with a space between them if neither has one there"),
@@ -38,16 +43,19 @@ def export_encoder(folder: Path, out: Path, sign: int) -> str:
 
     facts = facts_of(folder)
     for file in folder.iterdir():
+        # Slow tokenizers keep their vocabulary in such files.
         if file.name.startswith("tokenizer") or file.suffix in (".txt", ".model") or file.name == "vocab.json":
             shutil.copyfile(file, out / file.name)
     weights = {f"encoder.{name}": weight for name, weight in load_file(folder / "model.safetensors").items()}
     head = load_file(folder / "head.safetensors")
+    # So transformers alone gives the right order too.
     weights |= {f"head.{name}": (weight * sign).contiguous() for name, weight in head.items()}
     save_file(weights, out / "model.safetensors", metadata={"format": "pt"})
     _write_config(json.loads((folder / "config.json").read_text(encoding="utf-8")), facts, out)
     _write_code(ENCODER_CODE, out)
     reads = _reads(folder, facts["reads"])
     model, tokenizer = load_encoder(folder, facts["pooling"], "cpu")
+    # `sign` is 1 here: the head's weights have it.
     score_facts = {"reads": reads, "max_length": facts["max_length"], "output": 0, "exclusive": False, "sign": 1}
     score_facts["pads"] = can_pad(model, tokenizer, facts["max_length"], "cpu")
     segments, remark = SEGMENTS[reads]
@@ -71,7 +79,7 @@ def export_classifier(folder: Path, out: Path, sign: int) -> str:
     from pipeline_core.models.padded_rows import can_pad, logits_of
     from pipeline_core.rewards.classifiers import open_classifier
 
-    own = shutil.ignore_patterns(MANIFEST, "reward.json", "sign.json")
+    own = shutil.ignore_patterns(MANIFEST, "reward.json", "sign.json")  # `reward.json` is written anew, with the sign
     shutil.copytree(folder, out, ignore=own, dirs_exist_ok=True)
     written = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     written.pop("auto_map", None)
@@ -79,6 +87,7 @@ def export_classifier(folder: Path, out: Path, sign: int) -> str:
     facts = facts_of(folder)
     model, tokenizer, _ = open_classifier(folder, facts["output"], facts["max_length"])
     facts |= {"reads": _reads(folder, facts["reads"]), "exclusive": are_exclusive(model.config), "sign": sign}
+    # Decided here: `score.py` has no code that probes a model.
     facts["pads"] = can_pad(lambda **batch: logits_of(model, batch), tokenizer, facts["max_length"], "cpu")
     remark = "# The model alone gives its raw outputs; reward.json has the index of the score and its sign."
     return f"{remark}\n{write_score('tokens', facts, out)}"
@@ -98,27 +107,26 @@ def export_lexicon(folder: Path, out: Path, sign: int) -> str:
 
 def export_ensemble(folder: Path, out: Path, sign: int) -> str:
     """Export an ensemble with its rewards. Raises `BadInput` when a reward cannot be exported."""
-    _export_parts(folder, out)
-    return write_score("parts", facts_of(folder) | {"kind": "ensemble", "sign": sign}, out)
+    return _export_parts("ensemble", folder, out, sign)
 
 
 def export_length_controlled(folder: Path, out: Path, sign: int) -> str:
     """Export a length-controlled reward with its inner reward. Raises `BadInput` when that cannot be exported."""
-    _export_parts(folder, out)
-    return write_score("parts", facts_of(folder) | {"kind": "length_controlled", "sign": sign}, out)
+    return _export_parts("length_controlled", folder, out, sign)
 
 
-def _export_parts(folder: Path, out: Path) -> None:
-    """Export each part into its own folder, with its own sign."""
-    registry = load_registry()
+def _export_parts(kind: str, folder: Path, out: Path, sign: int) -> str:
+    """Export each part into its own folder, with its own sign, and the score that combines them."""
+    registry = load_registry()  # a writer is not given one
     for part in part_folders(folder):
         spec = maker_of(part, registry)
         target = out / FOLDER / part.name
         target.mkdir(parents=True)
         if spec.export:
             spec.export(part, target, int(manifest_of(part)["metrics"]["sign"]))
-        if not (target / SCORE).exists():
+        if not (target / SCORE).exists():  # a writer of another package may leave no `score.py`
             raise BadInput(f"{part.name}, a part of it, is of {spec.name!r}, which nothing but Evenhand can load")
+    return write_score("parts", facts_of(folder) | {"kind": kind, "sign": sign}, out)
 
 
 def write_score(kind: str, facts: Mapping[str, Any], out: Path) -> str:
@@ -137,6 +145,7 @@ def _reads(folder: Path, reads: str) -> str:
     if reads != "pair":
         return reads
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    # A separating token shows in the count: [CLS] a [SEP] has two, [CLS] a [SEP] b [SEP] three.
     single, double = (tokenizer.num_special_tokens_to_add(pair=pair) for pair in (False, True))
     return "pair" if double > single else "joined"
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pipeline_core.errors import suggestion
 from pipeline_core.plugin.specs import ANY
 
-PARTS = ("worst_group", "gap", "mean")
 MOST_NAMES = 40
 """Names that a message lists at most."""
 
@@ -29,11 +28,9 @@ class NamedMeasure:
         return cls(measure if suite == plugin else f"{suite}/{measure}", better, axis)
 
     def parts(self) -> dict[str, str]:
-        """Parts of the measure by spelling; `""` is the measure itself."""
-        if self.axis is None:
-            return {"": ""}
-        words = {f"worst_{self.axis}": "worst_group", f"gap_of_{self.axis}s": "gap", f"mean_of_{self.axis}s": "mean"}
-        return {"": ""} | dict(zip(PARTS, PARTS, strict=True)) | words
+        """Parts of the measure by spelling; empty without groups."""
+        names = part_names(self.axis) if self.axis else {}
+        return {part: part for part in names} | {name: part for part, name in names.items()}
 
     def problem(self, part: str, kind: str, group: str | None) -> str:
         """Reason why a limit makes no sense for this measure; empty if it does."""
@@ -45,9 +42,14 @@ class NamedMeasure:
             return ""
         if part == "worst_group":
             return "no direction of it is better, so no group is the worst; name one with `group`"
-        if kind in ("worse_by", "worse_by_share") and part != "gap":
+        if kind in ("worse_by", "worse_by_share") and part != "gap":  # a smaller gap is better for any measure
             return f"no direction of it is better, so `{kind}` says nothing; use at_most or at_least"
         return ""
+
+
+def part_names(axis: str) -> dict[str, str]:
+    """Names of the summaries of groups (or domains), as the report prints them."""
+    return {"worst_group": f"worst {axis}", "gap": f"gap of {axis}s", "mean": f"mean of {axis}s"}
 
 
 def canonical(text: str) -> str:
@@ -60,14 +62,13 @@ def find(text: str, known: Sequence[NamedMeasure]) -> tuple[NamedMeasure, str] |
     wanted = canonical(text)
     exact = {canonical(named.name): (named, "") for named in known}
     spelt = {
-        canonical(f"{named.name}/{word}"): (named, part)
-        for named in known
-        for word, part in named.parts().items()
-        if word
+        canonical(f"{named.name}/{word}"): (named, part) for named in known for word, part in named.parts().items()
     }
+    # A measure's own name comes before a part of another (`odd/gap`), and both before placeholders.
     if match := (exact.get(wanted) or spelt.get(wanted) or _matching(wanted, exact) or _matching(wanted, spelt)):
         return match
     names = sorted(named.name for named in known)
+    # Without a close name the hint lists all names, as the message itself does.
     close = f" {hint}" if (hint := suggestion(wanted, [*exact, *spelt])).startswith("Did") else ""
     listed = ", ".join(names[:MOST_NAMES]) + (", ..." if len(names) > MOST_NAMES else "")
     return f"unknown measure {text!r}.{close} Known: {listed or 'none'}."

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from pipeline_core.plugin.specs import ANY
 
 LimitKind = Literal["at_most", "at_least", "worse_by", "worse_by_share"]
-KINDS: tuple[LimitKind, ...] = ("at_most", "at_least", "worse_by", "worse_by_share")
+KINDS: tuple[LimitKind, ...] = get_args(LimitKind)
 ModelLabel = Annotated[str, Field(min_length=1)]
 MODEL = "{model}"
 """Placeholder for a policy's label in its registered name."""
+NOISE = 1e-9
+"""Tolerance for rounding, relative to a bound (absolute below 1)."""
 
 
 class Limit(BaseModel):
     """Limit on a figure of the report; exactly one of `at_most`, `at_least`, `worse_by` and `worse_by_share`."""
 
+    # No model keeps to a limit of NaN, and every model keeps to an infinite one.
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
     measure: str = Field(min_length=1)
@@ -76,6 +79,7 @@ class Registration(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
+    # MLflow addresses versions as models:/NAME@ALIAS, so a name has neither `/`, `:` nor `@`.
     name: str = Field(min_length=1, max_length=200, pattern=r"^[\w .{}-]+$")
     """Name of the registered model; `{model}` in it stands for the policy's label."""
     alias: str = Field("candidate", pattern=r"^[\w-]+$", max_length=255)
@@ -92,7 +96,7 @@ class Registration(BaseModel):
     @classmethod
     def _one_place(cls, name: str) -> str:
         rest = name.replace(MODEL, "")
-        if not rest.strip() and MODEL not in name:
+        if not rest.strip() and MODEL not in name:  # the pattern allows spaces
             raise ValueError("a name needs other characters than spaces")
         if "{" in rest or "}" in rest:
             raise ValueError(f"only {MODEL} is filled in")
@@ -113,3 +117,9 @@ class Registration(BaseModel):
 def limits_on(limits: list[Limit], label: str, *, judged: bool) -> list[Limit]:
     """Limits that apply to the model `label`; `judged`: limits that name no models apply to it as well."""
     return [limit for limit in limits if (label in limit.models if limit.models else judged)]
+
+
+def keeps(value: float, bound: float, *, is_ceiling: bool) -> bool:
+    """True if a figure is no higher than a ceiling, or no lower than a floor, up to rounding."""
+    beyond = value - bound if is_ceiling else bound - value
+    return beyond <= NOISE * max(1.0, abs(bound))

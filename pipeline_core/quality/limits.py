@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from pipeline_core.data.groups import NONE
 from pipeline_core.errors import GateFailed
-from pipeline_core.gate.bounds import keeps
+from pipeline_core.gate.settings import keeps
 from pipeline_core.quality.model import ALL, Quality, ScopeQuality
 from pipeline_core.quality.settings import QualityGate
 

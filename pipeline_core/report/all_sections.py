@@ -17,7 +17,7 @@ def _found() -> Iterator[Section[Any]]:
     names = set()
     for module in pkgutil.iter_modules(sections.__path__, f"{sections.__name__}."):
         section = import_module(module.name).SECTION
-        if section.name in names:
+        if section.name in names:  # one would overwrite the other's data in report.json
             raise TypeError(f"{module.name}: another section is named {section.name!r} too")
         names.add(section.name)
         yield section

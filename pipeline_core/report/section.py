@@ -32,14 +32,6 @@ class Shown(Generic[P]):
     """Columns of the terminal."""
 
 
-def _nothing(_: object) -> tuple[()]:
-    return ()
-
-
-def _no_names(_: object) -> Names:
-    return {}
-
-
 @dataclass(frozen=True)
 class Section(Generic[P]):
     """A section of the report. A form of the report for which it gives no output leaves it out."""
@@ -56,19 +48,19 @@ class Section(Generic[P]):
     """Makes the data from a run's results. None: the section has no data of its own, and `part` is the whole report."""
     template: str = ""
     """HTML template beside the section's module. Its variables are `part`, `report` and those of `draw`."""
-    draw: Callable[[Shown[P]], Names | None] = _no_names
+    draw: Callable[[Shown[P]], Names | None] = lambda _: {}
     """Variables of the template, such as plots; None leaves the section out of the page."""
     links: Callable[[Names], Iterable[tuple[str, str]]] | None = None
     """Ids and titles in the page's list of links. None: `name` and `title`."""
-    files: Callable[[Names], Iterable[tuple[str, str]]] = _nothing
+    files: Callable[[Names], Iterable[tuple[str, str]]] = lambda _: ()
     """Plots that are also written as files: path below `figures` without the suffix, and SVG."""
-    markdown: Callable[[Shown[P]], Iterable[str]] = _nothing
+    markdown: Callable[[Shown[P]], Iterable[str]] = lambda _: ()
     """Lines of `report.md`; the first is empty, then comes the heading."""
-    terminal: Callable[[Shown[P]], Iterable[RenderableType]] = _nothing
+    terminal: Callable[[Shown[P]], Iterable[RenderableType]] = lambda _: ()
     """Blocks that the terminal prints."""
     terminal_order: int | None = None
     """Sort key on the terminal. None: `order`."""
-    card: Callable[[Shown[P]], Iterable[str]] = _nothing
+    card: Callable[[Shown[P]], Iterable[str]] = lambda _: ()
     """Lines of `model_card.md`, between the data and the settings of the training."""
 
     def linked(self, names: Names) -> list[tuple[str, str]]:
@@ -79,5 +71,7 @@ class Section(Generic[P]):
         """Data of the section in a report; None without data."""
         if self.build is None:
             return cast("P", report)
+        # Sections that are older than `sections` have fields (ADR 17).
         held = getattr(report, self.name) if self.name in Report.model_fields else report.sections.get(self.name)
+        # Of a report that was read back `sections` holds plain dicts.
         return TypeAdapter(self.part).validate_python(held) if held else None

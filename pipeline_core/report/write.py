@@ -13,7 +13,9 @@ from pipeline_core.report.figures.collect import ReportData, collect
 from pipeline_core.report.figures.model import Report, ReportPaths, dump_report
 from pipeline_core.report.figures.sources import Sources
 from pipeline_core.report.render import charts
+from pipeline_core.report.render.markdown import to_card, to_markdown
 from pipeline_core.report.render.notes import notes
+from pipeline_core.report.render.page import drawn_sections, style, to_html
 
 Results = Iterable[Any] | Mapping[str, Any]
 
@@ -31,14 +33,10 @@ def write_report(
         run_info: Facts of the run: `run_id`, `command`, `created` (epoch seconds or text), `data` (a list with
             `entry`, `licence`, `citation`); all other entries are shown unchanged.
     """
-    from pipeline_core.report.render.card import to_card
-    from pipeline_core.report.render.markdown import to_markdown
-    from pipeline_core.report.render.page import drawn_sections, style, to_html
-
     collected = collect(results)
     report = _build(collected, config, run_info or {})
     out.mkdir(parents=True, exist_ok=True)
-    drawn = drawn_sections(report, collected.curves)
+    drawn = drawn_sections(report, collected.curves)  # once, for the page and for the files
     figures = []
     for name, svg in (file for entry in drawn for file in entry.section.files(entry.names)):
         figures.append(out / "figures" / f"{name}.svg")
@@ -77,7 +75,7 @@ def _build(collected: ReportData, config: Mapping[str, Any], info: Mapping[str, 
         versions=sources.versions,
         config=dict(config),
         info={name: value for name, value in info.items() if name not in ("run_id", "created", "command", "data")},
-        notes=notes(sources.models, sources.tables) if sources.models else [],
+        notes=notes(sources.models, sources.tables) if sources.models else [],  # a run may measure rewards alone
         **{name: part for name, part in parts.items() if name in Report.model_fields},
         sections={name: part for name, part in parts.items() if part and name not in Report.model_fields},
     )
@@ -86,5 +84,5 @@ def _build(collected: ReportData, config: Mapping[str, Any], info: Mapping[str, 
 def _moment(created: Any) -> str:
     if isinstance(created, str):
         return created
-    when = datetime.fromtimestamp(created, UTC) if created else datetime.now(UTC)
+    when = datetime.fromtimestamp(created, UTC) if created else datetime.now(UTC)  # UTC: equal bytes on every machine
     return when.strftime("%Y-%m-%d %H:%M UTC")

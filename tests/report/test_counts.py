@@ -21,7 +21,7 @@ from pipeline_core.report.figures.model import Report, ReportModel
 from pipeline_core.report.figures.pairs import pair_of
 from pipeline_core.report.render import gate_words, wording
 from pipeline_core.report.render.notes import notes, without_interval
-from pipeline_core.report.render.pairs_terminal import render_pair
+from pipeline_core.report.render.terminal import render_pair
 
 RIGHT = Measure("s/right", "right", "share", "higher", "%")
 BY_DOMAIN = Measure("s/right", "right", "share", "higher", "%", group_by="domain", summary_rows=("worst_group", "gap"))

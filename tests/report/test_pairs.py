@@ -11,7 +11,7 @@ from pipeline_core.evaluation.measures import summarise
 from pipeline_core.plugin.figures import Measure, Score
 from pipeline_core.report.figures.collect import ModelEvaluation, ScoreLine
 from pipeline_core.report.figures.pairs import pair_of
-from pipeline_core.report.render.pairs_terminal import render_pair
+from pipeline_core.report.render.terminal import render_pair
 
 T1, T2 = 12.70620474, 4.30265273
 """97.5 % quantiles of Student's t with one and two degrees of freedom."""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline_core.plugin.figures import Relation, Score
-from pipeline_core.report import write_report
+from pipeline_core.report import build_report, write_report
 from tests.report.run import FakeRun
 
 MEASURES = [
@@ -80,6 +80,16 @@ def test_the_reason_of_no_value_is_the_true_one(paths):
     reason = {name: row(paths, f"suite/{name}").cell("dpo").reason for name in ("of_c", "of_nobody")}
     assert reason["of_c"] == "undefined: its items are of one class alone, or have all the same value"
     assert reason["of_nobody"] == "undefined: no item counts for this measure"
+
+
+def test_a_relation_that_one_model_lacks_is_undefined_for_it(tmp_path):
+    run = FakeRun(tmp_path, labels=())
+    run.suite("suite", "base", run.base, list(scores(2.0)), MEASURES[:2])
+    model = run.stage("policy", "dpo", "dpo", 0, {"model": run.base.digest})
+    run.suite("suite", "dpo", model, list(scores(0.7)), MEASURES[:1])
+    rank = next(one for one in build_report(run.results, {"name": "r"}).details if one.measure == "suite/rank")
+    assert rank.cell("base").value is not None
+    assert rank.cell("dpo").reason == "undefined: no item counts for this measure"
 
 
 def test_a_mean_over_groups_is_the_mean_of_their_figures(paths):

@@ -134,7 +134,7 @@ def test_a_score_that_numbers_clusters_as_in_older_artifacts(tmp_path):
             lines[name].append(ScoreLine(f"i{index}", float(value), (), ()))
     relation = {"statistic": "auc", "score": "score", "against": "label", "cluster": "unit", "value": 0.5}
     found = measured([ModelEvaluation("r", 0, "judge", "judge", {"judge/auc": relation}, lines)], ["r"], 200)[0]
-    assert (found.resampled, found.estimate("r").n, found.estimate("r").n_clusters) == ("cluster", 60, 15)
+    assert (found.resampled, found.figure("r").n, found.figure("r").n_clusters) == ("cluster", 60, 15)
 
 
 def test_relations_share_the_clusters_of_scores(tmp_path):

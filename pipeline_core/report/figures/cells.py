@@ -11,6 +11,7 @@ BASE = "base"
 SIGNIFICANT = 0.05
 
 BetterDirection = Literal["lower", "higher", "neither"]
+Verdict = Literal["better", "worse", "different", "unclear", ""]
 
 
 class ReportPart(BaseModel):
@@ -36,6 +37,7 @@ class Figure(ReportPart):
 
     def negated(self) -> Self:
         """The figure with the opposite sign; zero stays 0.0."""
+        # `-number` would make -0.0 of 0.0, and the gate prints the sign.
         value, low, high = (None if number is None else 0.0 - number for number in (self.value, self.high, self.low))
         return self.model_copy(update={"value": value, "low": low, "high": high})
 
@@ -60,7 +62,7 @@ class ReportCell(Figure):
     group: str = ""
     """Name of the worst group, in a row on worst groups."""
     best: bool = False
-    verdict: Literal["better", "worse", "different", "unclear", ""] = ""
+    verdict: Verdict = ""
     reason: str = ""
     """Reason for the missing value."""
 

@@ -40,10 +40,15 @@ class ModelEvaluation:
     subject: Literal["model", "reward"] = "model"
     """Kind of the artifact that `label` names."""
 
+    def title(self, measure: str) -> str:
+        """Title of a measure; the suite's label leads where it differs from the plugin's name."""
+        return measure if self.suite == self.plugin else f"{self.suite}: {measure}"
+
     def values(self, entry: Mapping[str, Any], axis: str = "", label: str = "") -> ValuesByItem:
         """Values of a measure by item, filtered by its `only` and, if `axis` is given, by one label of that axis."""
         narrowed = [*dict(entry.get("only", {})).items(), *([(axis, label)] if axis else [])]
         score = entry.get("score", "")
+        # By the last label: if a group is asked for, it is the group, and few lines are left to filter.
         chosen = self._index.get((score, *narrowed[-1]), []) if narrowed else self.scores.get(score, ())
         values_by_item: ValuesByItem = defaultdict(list)
         for scored in chosen:
@@ -115,6 +120,7 @@ def collect(results: Iterable[Any] | Mapping[str, Any]) -> ReportData:
     """
     named = results.items() if isinstance(results, Mapping) else (("", result) for result in results)
     facts = [_facts(name, result) for name, result in named]
+    # An evaluation names its model by digest; its own seed says nothing of the model's.
     made = {(fact["label"], fact["digest"]): fact["seed"] for fact in facts if fact["stage"] == "policy"}
     collected = ReportData()
     for fact in facts:
@@ -126,7 +132,7 @@ def collect(results: Iterable[Any] | Mapping[str, Any]) -> ReportData:
             model = (fact["label"], manifest.get("inputs", {}).get("model"))
             seed = fact.get("model_seed", made.get(model, None if fact["label"] == BASE else fact["seed"]))
             collected.evaluations.append(_evaluated(fact, seed, folder, manifest.get("inputs", {})))
-        elif points := _history(folder):
+        elif points := _history(folder):  # a base and rewards may have been trained too
             collected.curves.append(Curve(fact["label"], fact["plugin"], fact["seed"], points))
     return collected
 
@@ -134,12 +140,15 @@ def collect(results: Iterable[Any] | Mapping[str, Any]) -> ReportData:
 def _facts(name: str, result: Any) -> dict[str, Any]:
     fact = dict(result) if isinstance(result, Mapping) else dict(result.model_dump())
     parts = name.split(":")
+    # Ids of the plan: evaluate:SUITE:MODEL, with :seedN for a policy.
     from_id = parts[1] if len(parts) > 2 and parts[0] == "evaluate" else ""
     fact["suite"] = fact.get("suite") or from_id or (fact["plugin"] if fact["stage"] == "evaluate" else "")
+    # A `model_seed` of None counts as not given: it is found by the digest.
     return {key: value for key, value in fact.items() if key != "model_seed" or value is not None}
 
 
 def _evaluated(fact: Mapping[str, Any], seed: int | None, folder: Path, inputs: Mapping[str, str]) -> ModelEvaluation:
+    # A reward beside a model only scores the model's texts (ADR 14).
     subject: Literal["model", "reward"] = "reward" if "reward" in inputs and "model" not in inputs else "model"
     measures = _json(folder / MEASURES_FILE) or _bare_measures(fact["metrics"])
     scores = _scores(folder / ROWS_FILE)

@@ -15,12 +15,12 @@ from pipeline_core.report.figures.cells import (
     GroupTable,
     MeasureRow,
     ReportCell,
+    Verdict,
 )
 from pipeline_core.report.figures.collect import ModelEvaluation
 from pipeline_core.report.figures.measured import MeasureRuns, measured
 from pipeline_core.report.figures.resampled import as_facts, counted_by_seed
 from pipeline_core.report.render import wording
-from pipeline_core.stats.resampling import RESAMPLES
 from pipeline_core.stats.statistic import holm
 
 
@@ -41,9 +41,10 @@ def tables_of(
     evaluations: Sequence[ModelEvaluation], models: Sequence[str], against: str = BASE, *, group_by_group: bool = False
 ) -> ComparedRows:
     """Rows and group tables of all models, each compared with `against`; with `group_by_group` also in every group."""
-    measures = measured(evaluations, models, RESAMPLES)
+    measures = measured(evaluations, models)
     headline = _headline(measures)
-    details = [[one for one in measures if one.suite == suite and not one.headline] for suite in _suites(measures)]
+    suites = dict.fromkeys(measure.suite for measure in measures)
+    details = [[one for one in measures if one.suite == suite and not one.headline] for suite in suites]
     return ComparedRows(
         _family(headline, models, against),
         [row for members in details for row in _family(members, models, against)],
@@ -56,22 +57,18 @@ def headline_rows(
     evaluations: Sequence[ModelEvaluation], models: Sequence[str], against: str = BASE
 ) -> list[MeasureRow]:
     """Headline rows only, every model compared with `against`."""
-    return _family(_headline(measured(evaluations, models, RESAMPLES)), models, against)
+    return _family(_headline(measured(evaluations, models)), models, against)
 
 
 def _headline(measures: Sequence[MeasureRuns]) -> list[MeasureRuns]:
     return [measure for measure in measures if measure.headline]
 
 
-def _suites(measures: Sequence[MeasureRuns]) -> list[str]:
-    return list(dict.fromkeys(measure.suite for measure in measures))
-
-
-def _family(family: Sequence[MeasureRuns], models: Sequence[str], against: str = BASE) -> list[MeasureRow]:
+def _family(family: Sequence[MeasureRuns], models: Sequence[str], against: str) -> list[MeasureRow]:
     """Rows of a Holm family: p-values of all their comparisons are corrected together."""
     rows = [_row(measure, part, models, against) for measure in family for part in _parts(measure)]
     cells = [cell for row in rows for cell in row.cells]
-    for cell, adjusted in zip(cells, holm([cell.p if cell.test else None for cell in cells]), strict=True):
+    for cell, adjusted in zip(cells, holm([cell.p for cell in cells]), strict=True):
         cell.p_holm = adjusted
     for row in rows:
         _judge(row)
@@ -82,6 +79,7 @@ def _parts(measure: MeasureRuns) -> Iterator[str]:
     """Parts of a measure with a row: empty for the measure itself, then summaries of its groups."""
     yield ""
     for part in measure.entry.get("summary_rows", ()):
+        # Without a better direction no group is the worst.
         if not (part == "worst_group" and measure.better == "neither"):
             yield part
 
@@ -106,15 +104,16 @@ def _row(measure: MeasureRuns, part: str, models: Sequence[str], against: str) -
 
 
 def _better(measure: MeasureRuns, part: str) -> BetterDirection:
+    # A gap is better small, whichever direction of the measure is better.
     return "lower" if part == "gap" and measure.better != "neither" else measure.better
 
 
 def _cell(measure: MeasureRuns, part: str, model: str, against: str) -> ReportCell:
     per_seed = measure.values(model, part)
-    if not _is_defined(per_seed):
+    if not _is_defined(per_seed):  # one undefined seed is enough: the mean of the others is another figure
         return ReportCell(model=model, per_seed=per_seed, reason=_reason(per_seed, measure, model))
     known = [value for value in per_seed.values() if value is not None]
-    written = counted_by_seed(_written(measure, model))
+    written = counted_by_seed(_written(measure, model))  # kept where the plugin left no table to resample
     cell = ReportCell.model_validate({"model": model, "per_seed": per_seed, "value": plain.fmean(known), **written})
     if len(known) > 1:
         cell.spread = plain.stdev(known)
@@ -134,7 +133,7 @@ def _is_defined(per_seed: Mapping[str, float | None]) -> bool:
 
 def _written(measure: MeasureRuns, model: str) -> list[int]:
     """Number of items that each evaluation of a model recorded for the measure."""
-    return [int(run.measures[measure.name].get("n") or 0) for run in measure.runs[model]]
+    return [int(entry.get("n") or 0) for entry in measure.entries(model)]
 
 
 def _reason(per_seed: dict[str, float | None], measure: MeasureRuns, model: str) -> str:
@@ -151,9 +150,9 @@ def _reason(per_seed: dict[str, float | None], measure: MeasureRuns, model: str)
 def _compare(cell: ReportCell, measure: MeasureRuns, part: str, against: str) -> None:
     difference = measure.difference(cell.model, against, part)
     cell.difference, cell.test = difference.value, difference.test
-    cell.p = difference.p if difference.test else None
+    cell.p = difference.p if difference.test else None  # equal models have p = 1, which no test gave
     cell.difference_low, cell.difference_high = difference.low, difference.high
-    if difference.test and not part:
+    if difference.test and not part:  # a summary of groups has no items of its own
         cell.effect = measure.effect(cell.model, against)
 
 
@@ -161,23 +160,27 @@ def _judge(row: MeasureRow) -> None:
     """Mark the best values, including all that print the same, and set the verdict of every comparison."""
     values = [cell.value for cell in row.cells if cell.value is not None]
     printed = {wording.number(value, row.unit) for value in values}
-    if row.better != "neither" and len(printed) > 1:
+    if row.better != "neither" and len(printed) > 1:  # if all print alike, none stands out
         best = wording.number(min(values) if row.better == "lower" else max(values), row.unit)
         for cell in row.cells:
             cell.best = wording.number(cell.value, row.unit) == best
     for cell in row.cells:
-        if cell.difference is None or cell.p_holm is None:
-            continue
-        if cell.p_holm >= SIGNIFICANT or wording.prints_as_zero(cell.difference, row.unit):
-            cell.verdict = "unclear"
-        elif row.better == "neither":
-            cell.verdict = "different"
-        else:
-            cell.verdict = "better" if (cell.difference < 0) == (row.better == "lower") else "worse"
+        if cell.difference is not None and cell.p_holm is not None:
+            cell.verdict = verdict_of(cell.difference, cell.p_holm, row.better, row.unit)
+
+
+def verdict_of(difference: float, p_holm: float, better: BetterDirection, unit: str) -> Verdict:
+    """Verdict on a model by its difference to another and the corrected p."""
+    # S10: no mark beside a difference of 0.000.
+    if p_holm >= SIGNIFICANT or wording.prints_as_zero(difference, unit):
+        return "unclear"
+    if better == "neither":
+        return "different"
+    return "better" if (difference < 0) == (better == "lower") else "worse"
 
 
 def _group_table(measure: MeasureRuns, models: Sequence[str], against: str) -> GroupTable:
-    table = GroupTable(
+    return GroupTable(
         suite=measure.suite,
         measure=measure.name,
         title=measure.title,
@@ -186,15 +189,12 @@ def _group_table(measure: MeasureRuns, models: Sequence[str], against: str) -> G
         axis=measure.axis,
         resampled=measure.resampled,
         chance=measure.entry.get("chance"),
-        columns=[_group_column(measure, model) for model in models],
+        columns=[_group_column(measure, model, against) for model in models],
     )
-    if against:
-        for column in table.columns:
-            column.differences = _differences(measure, column.model, against)
-    return table
 
 
 def _differences(measure: MeasureRuns, model: str, against: str) -> dict[str, GroupDifference]:
+    # Without a direction a group cannot be better or worse.
     if model == against or measure.better == "neither" or not measure.runs.get(model) or not measure.runs.get(against):
         return {}
     differences = measure.group_differences(model, against)
@@ -205,8 +205,10 @@ def _differences(measure: MeasureRuns, model: str, against: str) -> dict[str, Gr
     }
 
 
-def _group_column(measure: MeasureRuns, model: str) -> GroupColumn:
-    column = GroupColumn(model=model, groups=measure.group_figures[model], worst=measure.worst(model))
+def _group_column(measure: MeasureRuns, model: str, against: str) -> GroupColumn:
+    differences = _differences(measure, model, against) if against else {}
+    groups, worst = measure.group_figures[model], measure.worst(model)
+    column = GroupColumn(model=model, groups=groups, differences=differences, worst=worst)
     if column.groups:
         column.gap, column.mean = measure.figure(model, "gap"), measure.figure(model, "mean")
     if column.worst:

@@ -11,15 +11,13 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from pipeline_core.gate.names import NamedMeasure, find, find_group
-from pipeline_core.gate.settings import Limit, limits_on
+from pipeline_core.gate.settings import Limit, keeps, limits_on
 from pipeline_core.report.figures.cells import BASE, BetterDirection, Figure
 from pipeline_core.report.figures.measured import MeasureRuns
 from pipeline_core.report.figures.model import GateVerdict
 from pipeline_core.report.figures.resampled import as_facts
 from pipeline_core.report.render import wording
 
-NOISE = 1e-9
-"""Tolerance for rounding, relative to the limit (absolute below 1)."""
 SeedsByModel = Mapping[str, Sequence[int | None]]
 """Seeds at which each model must have been evaluated; None for the base."""
 
@@ -44,8 +42,10 @@ class JudgedFigure:
     def figure(self, model: str, seeds: SeedsByModel) -> Figure:
         """Figure of a model over all its seeds. Raises `UndefinedFigure`."""
         runs = self.one.runs.get(model, ())
+        # Without this a gate could pass because the bad seed was not evaluated.
         missing = [seed for seed in seeds.get(model, ()) if seed not in {run.seed for run in runs}]
         if missing or not runs:
+            # The base has no seed to name.
             at = f" at seed {', '.join(map(str, missing))}" if missing not in ([], [None]) else ""
             raise UndefinedFigure(f"{model} was not evaluated{at}")
         figure = self._of_group(model) if self.group else self._of_all(model)
@@ -55,36 +55,32 @@ class JudgedFigure:
 
     def _of_all(self, model: str) -> Figure:
         values = list(self.one.values(model, self.part).values())
-        if None in values:
+        if None in values:  # as in the table: one undefined seed leaves the figure undefined
             return Figure()
         if self.one.has_items(model, self.part):
             return self.one.figure(model, self.part)
+        # A plugin that leaves no table has values without intervals.
         return Figure(value=plain.fmean(value for value in values if value is not None))
 
     def _of_group(self, model: str) -> Figure:
-        if any(self._written(run.measures) is None for run in self.one.runs[model]):
+        by_seed = [(entry.get("groups") or {}).get(self.group, {}) for entry in self.one.entries(model)]
+        if any(entry.get("value") is None for entry in by_seed):  # resamples would average the other seeds
             return Figure()
         return self.one.group_figures[model].get(self.group, Figure())
 
-    def _written(self, measures: Mapping[str, Mapping[str, object]]) -> object:
-        groups = measures.get(self.one.name, {}).get("groups")
-        entry = groups.get(self.group) if isinstance(groups, Mapping) else None
-        return entry.get("value") if isinstance(entry, Mapping) else None
+    def worsening(self, model: str, value: float, base: float) -> Figure:
+        """Difference to the base, positive if the model is worse. Raises `UndefinedFigure` without common items.
 
-    def worsening(self, model: str, seeds: SeedsByModel) -> Figure:
-        """Difference to the base, positive if the model is worse. Raises `UndefinedFigure`."""
-        mine, base = self.figure(model, seeds), self.figure(BASE, seeds)
-        assert mine.value is not None
-        assert base.value is not None
-        difference = self._difference(model) or Figure(value=mine.value - base.value)
+        `value`, `base`: figures of both, for a plugin that leaves no table of items.
+        """
+        difference = self._difference(model) or Figure(value=value - base)
         if difference.value is None:
             raise UndefinedFigure(f"{model} and the base have no item in common")
         return difference if self.better == "lower" else difference.negated()
 
     def beyond_share(self, model: str, share: float) -> Figure:
         """`worsening` minus a share of the base's figure; the interval includes the uncertainty of both."""
-        if not self.group and not (self.one.has_items(model, self.part) and self.one.has_items(BASE, self.part)):
-            return Figure()
+        # If higher is better: (base - mine) - s |base| = -((mine - base) + s |base|).
         sign = 1 if self.better == "lower" else -1
         excess = self.one.beyond_share(model, BASE, sign * share, self.part, self.group)
         return excess if sign == 1 else excess.negated()
@@ -108,7 +104,13 @@ class LimitComparison(NamedTuple):
 
     figure: Figure
     limit: float
-    is_ceiling: bool
+    is_ceiling: bool = True
+
+    def reached(self, by: str) -> float | None:
+        """The figure itself; by `interval` the worse end of its interval, None without one."""
+        if by == "value":
+            return self.figure.value
+        return self.figure.high if self.is_ceiling else self.figure.low
 
 
 def judge(
@@ -123,6 +125,7 @@ def judge(
         alone: The seed, if `found` and `seeds` hold a single seed of a model that has several.
     """
     known = {_named(measure): measure for measure in found}
+    # With policies the base is only what they are compared with.
     default = [label for label in seeds if label != BASE] or [BASE]
     for limit in limits:
         for label in seeds:
@@ -161,61 +164,39 @@ def _asked(limit: Limit, known: Mapping[NamedMeasure, MeasureRuns]) -> tuple[Jud
     if isinstance(result, str):
         raise UndefinedFigure(result)
     named, part = result
+    # Not all suites declare their measures, by which the limit is checked before the run.
     if problem := named.problem(part, limit.kind, limit.group):
         raise UndefinedFigure(problem)
     measure, group = known[named], ""
     if limit.group is not None:
-        groups = sorted({name for run in _runs(measure) for name in run.get("groups") or {}})
+        entries = (entry for model in measure.runs for entry in measure.entries(model))
+        groups = sorted({name for entry in entries for name in entry.get("groups") or {}})
         if (match := find_group(limit.group, groups)) is None:
             raise UndefinedFigure(f"unknown group {limit.group!r}. Known: {', '.join(groups) or 'none'}.")
         group = match
     return JudgedFigure(measure, part, group), f"{named.name}/{part}" if part else named.name
 
 
-def _runs(measure: MeasureRuns) -> Iterator[Mapping[str, Mapping[str, object]]]:
-    """Entries of the measure in all evaluations."""
-    return (run.measures.get(measure.name, {}) for runs in measure.runs.values() for run in runs)
-
-
 def _judged(asked: JudgedFigure, limit: Limit, label: str, seeds: SeedsByModel) -> dict[str, object]:
-    figure = asked.figure(label, seeds)
-    facts: dict[str, object] = figure.model_dump()
-    facts |= {"resampled": asked.one.resampled, "group": asked.worst(label)}
+    figure, noun = asked.figure(label, seeds), asked.one.resampled
+    facts: dict[str, object] = figure.model_dump() | {"resampled": noun, "group": asked.worst(label)}
     if limit.compares:
-        base = asked.figure(BASE, seeds).value
+        base, is_share = asked.figure(BASE, seeds).value, limit.kind == "worse_by_share"
+        assert figure.value is not None
         assert base is not None
-        compared = LimitComparison(
-            asked.worsening(label, seeds), limit.bound * (abs(base) if _is_share(limit) else 1), True
-        )
-        facts |= {"base": base, "worse": compared.figure, "limit": compared.limit}
-        if _is_share(limit) and limit.by == "interval" and _end(compared) is not None:
-            beyond = asked.beyond_share(label, limit.bound)
-            compared = LimitComparison(beyond, 0.0, True)
-            facts |= {"beyond": beyond}
+        worse = asked.worsening(label, figure.value, base)
+        compared = LimitComparison(worse, limit.bound * (abs(base) if is_share else 1))
+        facts |= {"base": base, "worse": worse, "limit": compared.limit}
+        # The base's figure is uncertain as well (ADR 12).
+        if is_share and limit.by == "interval" and worse.high is not None:
+            compared = LimitComparison(asked.beyond_share(label, limit.bound), 0.0)
+            facts |= {"beyond": compared.figure}
     else:
         compared = LimitComparison(figure, limit.bound, limit.kind == "at_most")
         facts["limit"] = limit.bound
-    if limit.by == "interval" and _end(compared) is None:
-        return facts | {"outcome": "undefined", "reason": f"it has no interval: {_why(figure, asked.one.resampled)}"}
-    return facts | {"outcome": "passed" if _keeps(compared, limit.by) else "failed"}
-
-
-def _why(figure: Figure, noun: str) -> str:
-    """Reason why the figure, or else its difference to the base, has no interval."""
-    return wording.why_no_interval(figure, noun) or f"its items and the base's are of one {noun} at most"
-
-
-def _is_share(limit: Limit) -> bool:
-    return limit.kind == "worse_by_share"
-
-
-def _end(compared: LimitComparison) -> float | None:
-    """Worse end of the interval."""
-    return compared.figure.high if compared.is_ceiling else compared.figure.low
-
-
-def _keeps(compared: LimitComparison, by: str) -> bool:
-    reached = compared.figure.value if by == "value" else _end(compared)
-    assert reached is not None
-    beyond = reached - compared.limit if compared.is_ceiling else compared.limit - reached
-    return beyond <= NOISE * max(1.0, abs(compared.limit))
+    if (reached := compared.reached(limit.by)) is None:
+        # If the figure has an interval, it is the difference that lacks one.
+        why = wording.why_no_interval(figure, noun) or f"its items and the base's are of one {noun} at most"
+        return facts | {"outcome": "undefined", "reason": f"it has no interval: {why}"}
+    passed = keeps(reached, compared.limit, is_ceiling=compared.is_ceiling)
+    return facts | {"outcome": "passed" if passed else "failed"}

@@ -13,11 +13,11 @@ from pipeline_core.report.figures.collect import ModelEvaluation
 from pipeline_core.report.figures.resampled import Resamples, of_one_seed
 from pipeline_core.stats.across import Across
 from pipeline_core.stats.bootstrap import Bootstrap
-from pipeline_core.stats.estimates import Difference, Estimate
+from pipeline_core.stats.estimates import Difference
 from pipeline_core.stats.intervals import correlation, mover
 from pipeline_core.stats.ranking import RELATIONS
 from pipeline_core.stats.relation_bootstrap import RelationBootstrap
-from pipeline_core.stats.resampling import Items
+from pipeline_core.stats.resampling import RESAMPLES, Items
 from pipeline_core.stats.statistic import STATISTICS, Statistic, effect_size
 
 MeasureEntry = Mapping[str, Any]
@@ -70,6 +70,10 @@ class MeasureRuns:
         """Axis of its groups."""
         return self.mean_over or str(self.entry.get("group_by", ""))
 
+    def entries(self, model: str) -> list[MeasureEntry]:
+        """Entry of the measure in each evaluation of a model; empty where an evaluation lacks the measure."""
+        return [run.measures.get(self.name, {}) for run in self.runs.get(model, ())]
+
     def columns(self, model: str) -> slice:
         """Columns of a model's seeds in the resamples."""
         before = 0
@@ -81,6 +85,7 @@ class MeasureRuns:
 
     def across(self, part: str = "") -> Across:
         """Aggregation over groups that gives the measure itself (`part` empty) or a part of its row."""
+        # If lower is better, the highest group is the worst.
         extreme: Across = "highest" if self.better == "lower" else "lowest"
         parts: Mapping[str, Across] = {"worst_group": extreme, "gap": "gap", "mean": "mean"}
         return parts[part] if part else "mean" if self.mean_over else "all"
@@ -89,15 +94,15 @@ class MeasureRuns:
         """True if any item of a model counts; otherwise there is no estimate."""
         return self.can_be_resampled and self._resampled(part).has_items(self.columns(model))
 
-    def estimate(self, model: str, part: str = "") -> Estimate:
-        """Figure of a model, or a part of its row, with its interval."""
-        return self._resampled(part).estimate(self.columns(model), self.across(part))
-
     def figure(self, model: str, part: str = "") -> Figure:
-        """The estimate with the numbers of items and clusters of one seed; for a worst group, those of that group."""
+        """Figure of a model, or a part of its row, with its interval.
+
+        It has the numbers of items and clusters of one seed; for a worst group, those of that group.
+        """
         resamples, worst = self._resampled(part), self.worst(model) if part == "worst_group" else None
         counted = resamples if worst is None else self.grouped.group(self.labels.index(worst))
-        return of_one_seed(self.estimate(model, part), counted, self.columns(model))
+        columns = self.columns(model)
+        return of_one_seed(resamples.estimate(columns, self.across(part)), counted, columns)
 
     def difference(self, model: str, against: str, part: str = "") -> Difference:
         """Figure of a model, or a part of its row, minus that of another model."""
@@ -105,6 +110,7 @@ class MeasureRuns:
 
     def _compare(self, resamples: Resamples, model: str, against: str, across: Across) -> Difference:
         """Difference over the same resamples, paired by seed if both models have the same seeds."""
+        # Other seeds make no pairs.
         by_seed = [run.seed for run in self.runs[model]] == [run.seed for run in self.runs[against]]
         return resamples.difference(self.columns(model), self.columns(against), across, by_seed=by_seed)
 
@@ -120,9 +126,10 @@ class MeasureRuns:
         other = resamples.estimate(self.columns(against), across)
         if difference.low is None or other.low is None or difference.value is None or other.value is None:
             return Figure()
-        factor = share if other.value >= 0 else -share
-        ends = [factor * end for end in (other.low, other.high) if end is not None]
+        factor = share if other.value >= 0 else -share  # share * |base| = factor * base
+        ends = [factor * end for end in (other.low, other.high) if end is not None]  # a negative factor swaps the ends
         scaled = replace(other, value=factor * other.value, low=min(ends), high=max(ends))
+        # The base is part of both: without their correlation the interval would have another width.
         low, high = mover(difference, scaled, correlation(mine - base, base * factor))
         return Figure(value=difference.value - factor * other.value, low=low, high=high)
 
@@ -136,7 +143,7 @@ class MeasureRuns:
 
     def _resampled(self, part: str) -> Resamples:
         """Resamples of all items, or, for an aggregation over groups, of the items within groups."""
-        return self.pooled if self.across(part) == "all" else self.grouped
+        return self.pooled if self.across(part) == "all" else self.grouped  # groups may overlap, or leave items out
 
     @cached_property
     def pooled(self) -> Resamples:
@@ -175,6 +182,7 @@ class MeasureRuns:
         return Bootstrap.of(self.statistic, items, resamples=self.resamples)
 
     def _related(self, members: Sequence[Set[str]]) -> RelationBootstrap:
+        # A relation's entry names its second score `against`.
         x, y = ({**self.entry, "score": self.entry[key]} for key in ("score", "against"))
         columns = [ScorePair(run.values(x), run.values(y), self._clusters) for run in self._every_run()]
         return bootstrap_of(self.entry["statistic"], columns, members, resamples=self.resamples)
@@ -185,9 +193,9 @@ class MeasureRuns:
         return {model: dict(self._figures_of(model)) for model in self.runs}
 
     def _figures_of(self, model: str) -> Iterator[tuple[str, Figure]]:
-        groups = {label for run in self.runs[model] for label in run.measures.get(self.name, {}).get("groups", {})}
+        groups = {label for entry in self.entries(model) for label in entry.get("groups", {})}
         for index, label in enumerate(self.labels):
-            if label in groups and self.can_be_resampled:
+            if label in groups and self.can_be_resampled:  # `labels` has the groups of other models too
                 resamples, columns = self.grouped.group(index), self.columns(model)
                 yield label, of_one_seed(resamples.estimate(columns), resamples, columns)
 
@@ -212,36 +220,32 @@ class MeasureRuns:
 
     def values(self, model: str, part: str = "") -> dict[str, float | None]:
         """Recorded figure, or a part of it, by seed (base: empty seed); empty for a model without evaluation."""
-        runs = self.runs.get(model, ())
-        return {"" if run.seed is None else str(run.seed): _value(run, self.name, part) for run in runs}
+        seeds = ("" if run.seed is None else str(run.seed) for run in self.runs.get(model, ()))
+        return {seed: _value(entry, part) for seed, entry in zip(seeds, self.entries(model), strict=True)}
 
 
-def _value(run: ModelEvaluation, name: str, part: str) -> float | None:
-    entry = run.measures.get(name, {})
+def _value(entry: MeasureEntry, part: str) -> float | None:
     value = (entry.get("worst_group") or {}).get("value") if part == "worst_group" else entry.get(part or "value")
     return None if value is None else float(value)
 
 
-def measured(evaluations: Sequence[ModelEvaluation], models: Sequence[str], resamples: int) -> list[MeasureRuns]:
+def measured(
+    evaluations: Sequence[ModelEvaluation], models: Sequence[str], resamples: int = RESAMPLES
+) -> list[MeasureRuns]:
     """All measures, sorted by suite, then in the order of the suite's evaluation."""
     suites = list(dict.fromkeys(evaluated.suite for evaluated in evaluations))
-    entries: dict[tuple[str, str], MeasureEntry] = {}
+    first: dict[tuple[str, str], ModelEvaluation] = {}
     for evaluated in evaluations:
-        for name, entry in evaluated.measures.items():
-            entries.setdefault((evaluated.suite, name), entry)
+        for name in evaluated.measures:
+            first.setdefault((evaluated.suite, name), evaluated)  # unit, statistic and direction are the same in all
     runs = {suite: {model: _of_model(evaluations, suite, model) for model in models} for suite in suites}
     return [
-        MeasureRuns(suite, name, _title(suite, name, evaluations), entry, runs[suite], resamples)
-        for (suite, name), entry in sorted(entries.items(), key=lambda item: suites.index(item[0][0]))
+        MeasureRuns(suite, name, run.title(name), run.measures[name], runs[suite], resamples)
+        for (suite, name), run in sorted(first.items(), key=lambda item: suites.index(item[0][0]))
     ]
 
 
 def _of_model(evaluations: Sequence[ModelEvaluation], suite: str, model: str) -> list[ModelEvaluation]:
     chosen = [evaluation for evaluation in evaluations if evaluation.suite == suite and evaluation.label == model]
+    # The base has no seed.
     return sorted(chosen, key=lambda evaluation: -1 if evaluation.seed is None else evaluation.seed)
-
-
-def _title(suite: str, name: str, evaluations: Sequence[ModelEvaluation]) -> str:
-    """Title of a measure; the suite's label leads where it differs from the plugin's name."""
-    plugin = next(evaluation.plugin for evaluation in evaluations if evaluation.suite == suite)
-    return name if suite == plugin else f"{suite}: {name}"

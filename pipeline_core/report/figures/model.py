@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline_core.evaluation.item_counts import DROPPED_PREFIXES
+from pipeline_core.gate.settings import LimitKind
 from pipeline_core.report.figures.cells import Figure, GroupTable, MeasureRow, ReportPart
 
 
@@ -69,7 +70,7 @@ class GateVerdict(ReportPart):
     axis: str = ""
     """Axis of the measure's groups: `group` or `domain`."""
     unit: str = ""
-    kind: Literal["at_most", "at_least", "worse_by", "worse_by_share"]
+    kind: LimitKind
     bound: float
     """Number in the configuration."""
     by: Literal["value", "interval"] = "value"
@@ -212,6 +213,7 @@ class ReportPaths:
 def dump_report(report: Report) -> str:
     """The text of `report.json`."""
     without = None if report.sections else {"sections"}
+    # `NaN` is no JSON, and many readers refuse it.
     return json.dumps(report.model_dump(mode="json", exclude=without), indent=1, allow_nan=False)
 
 

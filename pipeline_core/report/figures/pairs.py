@@ -7,11 +7,10 @@ that has several. The interval over seeds generalises to another seed on the sam
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal
 
 import numpy as np
 
-from pipeline_core.report.figures.cells import SIGNIFICANT, Figure, MeasureRow, ReportCell, ReportPart, Topic
+from pipeline_core.report.figures.cells import SIGNIFICANT, Figure, MeasureRow, ReportCell, ReportPart, Topic, Verdict
 from pipeline_core.report.figures.collect import ModelEvaluation
 from pipeline_core.report.figures.compare import headline_rows
 from pipeline_core.report.render.notes import BOTH, EFFECT, on_clusters, on_counts, on_distances, on_groups, several
@@ -47,7 +46,7 @@ class ItemComparison(ReportPart):
     test: str
     effect: float | None = None
     """Cohen's d over items (`pipeline_core.stats.statistic`)."""
-    verdict: Literal["better", "worse", "different", "unclear", ""]
+    verdict: Verdict
     """Verdict on A."""
 
 
@@ -97,6 +96,7 @@ def pair_of(evaluations: Sequence[ModelEvaluation], a: str, b: str) -> ModelPair
     seed separately.
     """
     chosen = [evaluation for evaluation in evaluations if evaluation.label in (a, b)]
+    # Rows of the two alone: Holm counts no other comparison.
     rows = [_pair_row(row, a, b) for row in headline_rows(chosen, [a, b], against=b)]
     mine, theirs = _seeds(chosen, a), _seeds(chosen, b)
     seeds = PairSeeds(a=mine, b=theirs, both=[seed for seed in mine if seed in theirs])
@@ -113,7 +113,7 @@ def _pair_row(row: MeasureRow, a: str, b: str) -> PairRow:
         **{name: getattr(row, name) for name in Topic.model_fields},
         a=_side(mine),
         b=_side(theirs),
-        over_items=_over_items(mine),
+        over_items=_over_items(mine),  # B is what A is compared with, so A's cell has the difference
         over_seeds=_over_seeds(mine, theirs),
     )
 
@@ -131,8 +131,8 @@ def _over_items(mine: ReportCell) -> ItemComparison | None:
 
 def _over_seeds(mine: ReportCell, theirs: ReportCell) -> SeedComparison | None:
     """Comparison over common seeds; None with fewer than two, or if a model is undefined for any seed."""
-    common = [seed for seed in mine.per_seed if seed and seed in theirs.per_seed]
-    if mine.value is None or theirs.value is None or len(common) < 2:
+    common = [seed for seed in mine.per_seed if seed and seed in theirs.per_seed]  # the base's seed is empty
+    if mine.value is None or theirs.value is None or len(common) < 2:  # a single difference has no standard error
         return None
     ours, others = (np.array([cell.per_seed[seed] for seed in common], dtype=np.float64) for cell in (mine, theirs))
     ours = np.where(np.abs(ours - others) < NOISE, others, ours)  # rounding errors must not count as below zero

@@ -23,7 +23,7 @@ def of_one_seed(estimate: Estimate, counted: Resamples, columns: slice) -> Figur
         items, clusters = counted.total[:, columns].tolist()
     else:
         of_seeds = counted.items.part(slice(None), columns)
-        seeds = range(of_seeds.sums.shape[2])
+        seeds = range(of_seeds.sums.shape[2])  # seeds may have left out different items
         items, clusters = zip(*(of_seeds.part(slice(None), slice(s, s + 1)).counted() for s in seeds), strict=True)
     return Figure(**as_facts(estimate) | counted_by_seed(items, clusters))
 

@@ -52,6 +52,7 @@ class Sources:
         used: dict[str, set[str]] = {}
         for stage, manifest in self.collected.made:
             for ref in manifest.get("data", {}):
+                # Splits and samples of one entry have one licence.
                 used.setdefault(json.loads(ref)["entry"], set()).add(stage.stage)
         by = {name: ", ".join(stage for stage in STAGES if stage in used[name]) for name in sorted(used)}
         return [{"entry": name, "used": stages} | _described(name) for name, stages in by.items()]
@@ -69,6 +70,6 @@ class Sources:
 def _described(name: str) -> dict[str, Any]:
     try:
         facts = Catalog.from_environment().describe(name)
-    except EvenhandError:
+    except EvenhandError:  # the entry may be gone from the catalog since
         return {}
     return {key: str(facts[key]) for key in ("licence", "citation") if facts.get(key)}

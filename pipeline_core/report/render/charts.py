@@ -23,9 +23,9 @@ VARIABLES = {INK: "var(--soft)", LINE: "var(--line)"} | {
     colour: f"var(--c{index})" for index, colour in enumerate(SERIES)
 }
 STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "evenhand",
-    "text.parse_math": False,
+    "svg.fonttype": "none",  # letters stay text in the page's font, not outlines
+    "svg.hashsalt": "evenhand",  # without it matplotlib salts ids at random, and equal results have other bytes
+    "text.parse_math": False,  # names of groups may hold $
     "font.size": 9,
     "axes.edgecolor": LINE,
     "axes.labelcolor": INK,
@@ -39,8 +39,8 @@ STYLE: dict[Any, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.spines.left": False,
-    "axes.axisbelow": True,
-    "font.sans-serif": ["DejaVu Sans"],
+    "axes.axisbelow": True,  # grid lines lie behind the bars
+    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib, so legends are laid out alike everywhere
 }
 LETTER, BELOW, EDGE = 0.072, 0.48, 0.1
 """Inches: approximate width of a letter, margin for ticks and name of the horizontal axis, margin at other sides."""
@@ -61,15 +61,14 @@ def draw(
     Margins are given in inches: a layout engine that computes them doubles the time, and a report has thirty plots.
     """
     import matplotlib as mpl
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(width, height))
-        FigureCanvasSVG(figure)
+    with mpl.rc_context(STYLE):  # around savefig as well, which reads `svg.*`
+        figure = Figure(figsize=(width, height))  # without pyplot, which keeps every figure and chooses a display
         inner = (left / width, below / height, 1 - (left + EDGE) / width, 1 - (below + EDGE) / height)
         plot(figure.add_axes(inner))
         buffer = io.StringIO()
+        # A date would change the bytes of equal results.
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     return _inline(buffer.getvalue(), label)
 
@@ -78,11 +77,13 @@ def _inline(svg: str, label: str) -> str:
     """Strip prologue, metadata, namespaces, unused ids, fixed size and fonts, which only a separate file needs."""
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
     svg = re.sub(r'\s(?:xmlns(?::\w+)?|version)="[^"]*"', "", svg).replace("xlink:href", "href")
+    # Those that stay are hashes of their content, so charts of one page may share them.
     used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', svg))
     svg = re.sub(r' id="([^"]+)"', lambda match: match[0] if match[1] in used else "", svg)
-    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)  # the viewBox alone lets the page scale it
     svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
     svg = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font: \1 var(--sans)", svg)
+    # Two decimals of a point are enough for the eye.
     svg = re.sub(r' d="[^"]+"', lambda match: re.sub(r"(\.\d\d)\d+", r"\1", match[0]), svg)
     for colour, variable in VARIABLES.items():
         svg = svg.replace(colour, variable)
@@ -99,19 +100,21 @@ def standalone(svg: str, style: str) -> str:
 
 def file_name(label: str) -> str:
     """The label as a file name; if characters are replaced, a digest of the label makes it unique."""
-    plain = re.sub(r"[^A-Za-z0-9_-]", "_", label)[:80]
+    plain = re.sub(r"[^A-Za-z0-9_-]", "_", label)[:80]  # a slash in a label would make a folder
     return plain if plain == label else f"{plain}-{digest_of(label)[:8]}"
 
 
 def colours(labels: Sequence[str]) -> dict[str, str]:
     """Colour by model; the base is always grey."""
     others = [label for label in labels if label != BASE]
+    # Seven colours, then again from the first.
     return {BASE: SERIES[0]} | {label: SERIES[1 + index % (len(SERIES) - 1)] for index, label in enumerate(others)}
 
 
 def colours_of(report: Report) -> dict[str, str]:
     """Colour by model and by reward of the report; the colours of rewards start anew."""
     rewards = [reward.label for reward in report.rewards.models] if report.rewards else []
+    # A label of both has the model's colour.
     return colours(rewards) | colours([model.label for model in report.models])
 
 
@@ -132,7 +135,7 @@ def measure_chart(row: MeasureRow) -> str:
             if cell.model == BASE:
                 axes.axvline(cell.value, color=palette[BASE], linewidth=1, linestyle=(0, (3, 3)))
         axes.set_yticks(range(len(cells)), [cell.model for cell in cells])
-        axes.set_ylim(len(cells) - 0.4, -0.6)
+        axes.set_ylim(len(cells) - 0.4, -0.6)  # upside down: the first model on top, as in the table
         axes.grid(axis="x")
         axes.set_xlabel(f"{row.unit} {_wanted(row.better)}".strip())
 
@@ -154,7 +157,7 @@ def group_chart(table: GroupTable) -> str:
     models = [column.model for column in table.columns if column.groups]
     palette, groups = colours([column.model for column in table.columns]), table.groups
     names = [f"{wording.plain(group)} ({wording.items(table.figures(group)) or 0})" for group in groups]
-    thick = 0.8 / max(1, len(models))
+    thick = 0.8 / max(1, len(models))  # the bars of a group fill 0.8 of its line
 
     def plot(axes: Axes) -> None:
         for index, column in enumerate(column for column in table.columns if column.groups):

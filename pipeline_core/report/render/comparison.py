@@ -10,7 +10,7 @@ from pipeline_core.report.figures.cells import BASE, Figure, GroupTable, Measure
 from pipeline_core.report.figures.model import Report, ReportModel, RewardComparison
 from pipeline_core.report.render import wording
 from pipeline_core.report.render.notes import EFFECT, lacking
-from pipeline_core.report.render.tables import Table, measures_table, said, side_by_side
+from pipeline_core.report.render.tables import Table, measures_table, said, side_by_side, widest
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -31,7 +31,7 @@ def comparison_lines(rows: Sequence[MeasureRow], models: Sequence[ReportModel]) 
 def _lines(name: str, rows: Iterable[MeasureRow], labels: Sequence[str]) -> Iterator[list[str]]:
     yield [f"**{name}**", "", *("" for _ in labels)]
     for row in rows:
-        heading = ("&emsp;" if row.part else "") + wording.heading(row)
+        heading = ("&emsp;" if row.part else "") + wording.heading(row)  # Markdown drops spaces at the start of a cell
         cells = (_markdown(row, row.cell(label)) for label in labels)
         yield [heading, wording.items_in(row.cells, row.resampled), *cells]
 
@@ -67,21 +67,18 @@ def comparison_blocks(
 ) -> Iterator[RenderableType]:
     """Table on a terminal, in blocks that fit `width` and begin with `against`; then legend and notes."""
     labels = [model.label for model in compared.models]
-    first = [label for label in labels if label == against]
+    first = [label for label in labels if label == against]  # stands in every block, to compare with
     others = [label for label in labels if label != against]
-    names, cell = _name_width(compared), _cell_width(compared)
-    for block in side_by_side(others, lambda _: cell, width - names - cell * len(first)):
+    names = min(MOST_NAME_WIDTH, widest(named(row, row.cells) for row in compared.rows) + 1)
+    texts = (_text(row, cell) for row in compared.rows for cell in row.cells)
+    column = max(widest(texts), *map(len, labels)) + 2
+    for block in side_by_side(others, lambda _: column, width - names - column * len(first)):
         heads = [*first, *block]
         rows = ((row, named(row, row.cells), [_text(row, row.cell(label)) for label in heads]) for row in compared.rows)
         yield measures_table(title, names, heads, rows)
     notes = [note for note in compared.notes if note != EFFECT]  # d has no room in this table
     legend = LEGEND.format(against="the base" if against == BASE else against)
     yield from map(said, (legend, *lacking(compared), *notes))
-
-
-def _name_width(compared: Report | RewardComparison) -> int:
-    lines = [line for row in compared.rows for line in named(row, row.cells).plain.splitlines()]
-    return min(MOST_NAME_WIDTH, max(map(len, lines)) + 1)
 
 
 def named(row: Topic, figures: Sequence[Figure]) -> Text:
@@ -91,12 +88,6 @@ def named(row: Topic, figures: Sequence[Figure]) -> Text:
     indent, count = "   " if row.part else " ", wording.count(figures, row.resampled)
     text = Text(indent + wording.heading(row))
     return text.append(f"\n{indent}{count}", style="dim") if count else text
-
-
-def _cell_width(compared: Report | RewardComparison) -> int:
-    """Width of a model's column in characters: its widest line and the gap."""
-    lines = [line for row in compared.rows for cell in row.cells for line in _text(row, cell).plain.splitlines()]
-    return max(len(text) for text in [*lines, *(model.label for model in compared.models)]) + 2
 
 
 def _text(row: MeasureRow, cell: ReportCell) -> Text:

@@ -59,13 +59,14 @@ def _grid(steps: Sequence[np.ndarray], most: int) -> np.ndarray:
         return np.zeros(0)
     every = np.unique(np.concatenate(steps))
     shared = every[(every >= max(logged[0] for logged in steps)) & (every <= min(logged[-1] for logged in steps))]
-    kept = np.unique(np.linspace(0, len(shared) - 1, min(most, len(shared))).round().astype(int))
+    kept = np.unique(np.linspace(0, len(shared) - 1, min(most, len(shared))).round().astype(int))  # both ends stay
     return np.asarray(shared[kept])
 
 
 def _running_mean(steps: np.ndarray, values: np.ndarray, grid: np.ndarray, window: float) -> np.ndarray:
-    sums = np.concatenate([[0.0], np.cumsum(values)])
+    sums = np.concatenate([[0.0], np.cumsum(values)])  # the sum of any window is a difference of two of these
     ends = np.searchsorted(steps, grid, side="right")
+    # At least the last value, if the batches of the window lacked the group.
     starts = np.minimum(np.searchsorted(steps, grid - window, side="right"), ends - 1)
     return np.asarray((sums[ends] - sums[starts]) / (ends - starts))
 
@@ -76,7 +77,7 @@ def seeds_chart(curves: Sequence[Curve], name: str, colour: str, band: str | Non
     With a `window` the bold line is a running mean over that many steps, at fewer points, and a single seed has a thin
     line as well.
     """
-    most = POINTS if window else sys.maxsize
+    most = POINTS if window else sys.maxsize  # a thinned mean could miss a peak that its seed's thin line shows
     line, spread = (line_of(curves, of, window, most) if of else None for of in (name, band))
     thin = [curve.series(name) for curve in curves] if len(curves) > 1 or window else []
     bold = [(_within(line, spread), {"color": colour, "linewidth": 1.8})] if line else []
@@ -95,7 +96,7 @@ def groups_chart(lines: Mapping[str, GroupCurve], title: str, level: float | Non
     """Chart of a line per group with its band over seeds; a dashed line at `level`. Its label has the last values."""
     drawn = []
     for index, (group, line) in enumerate(lines.items()):
-        turn, at = divmod(index, len(SERIES) - 1)
+        turn, at = divmod(index, len(SERIES) - 1)  # colour 0 is the base's; dashes mark a second round of colours
         dashes = (0, (4, 2)) if turn else "-"
         look = {"color": SERIES[1 + at], "linewidth": 1.4, "linestyle": dashes, "label": wording.plain(group)}
         drawn.append((line, look))
@@ -113,12 +114,13 @@ def _chart(
     """Chart of lines with bands of opacity `band`, over `thin` lines (steps, values, colour); a legend for labels."""
     names = [look["label"] for _, look in lines if "label" in look]
     columns = max(1, min(4, int(WIDTH / (SAMPLE + LETTER * max(map(len, names), default=0)))))
-    below = BELOW + 0.17 * -(-len(names) // columns)
+    below = BELOW + 0.17 * -(-len(names) // columns)  # 0.17 inches for each line of the legend, rounded up
 
     def plot(axes: Axes) -> None:
         for steps, values, colour in thin:
             axes.plot(steps, values, color=colour, linewidth=0.7, alpha=0.4)
         for line, look in lines:
+            # A line of one point is invisible.
             axes.plot(line.steps, line.mean, marker="o" if len(line.steps) == 1 else None, **look)
             if line.low != line.high:
                 axes.fill_between(line.steps, line.low, line.high, color=look["color"], alpha=band, linewidth=0)

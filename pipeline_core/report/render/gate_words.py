@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pipeline_core.gate.names import part_names
 from pipeline_core.report.figures.cells import Figure
 from pipeline_core.report.figures.model import GateVerdict
 from pipeline_core.report.render import wording
@@ -14,8 +15,8 @@ MARKS = {"passed": "✓", "failed": "✗", "undefined": "✗"}
 def subject(verdict: GateVerdict) -> str:
     """`sandbox · bias, worst group (race)`."""
     parts = verdict.measure.split("/")
-    axis = verdict.axis or "group"
-    part = {"worst_group": f"worst {axis}", "gap": f"gap of {axis}s", "mean": f"mean of {axis}s"}.get(verdict.part, "")
+    part = part_names(verdict.axis or "group").get(verdict.part, "")
+    # The part is the last word; a measure may be named gap itself.
     names = [word.replace("_", " ") for word in (parts[:-1] if part else parts)]
     group = f" ({wording.plain(verdict.group)})" if verdict.group else ""
     return " · ".join(names) + (f", {part}" if part else "") + group
@@ -42,9 +43,9 @@ def measured(verdict: GateVerdict) -> str:
     if verdict.value is None:
         return verdict.reason
     if verdict.worse is None or verdict.worse.value is None:
-        return _figure(verdict.value, verdict, verdict.unit)
+        return _figure(verdict)
     if verdict.worse.value == 0:
-        return f"{_figure(verdict.value, verdict, verdict.unit)}, equal to the base"
+        return f"{_figure(verdict)}, equal to the base"
     is_better = verdict.worse.value < 0
     size, direction = (verdict.worse.negated(), "better") if is_better else (verdict.worse, "worse")
     figure = f"{_with(number(size.value), in_points(verdict.unit))} {direction} than the base{_interval(size)}"
@@ -77,6 +78,7 @@ def number(value: float | None) -> str:
     """Four significant digits, `12,345` for larger numbers, with a true minus."""
     if value is None:
         return "–"
+    # From there `.4g` writes powers of ten.
     return f"{value:{',.0f' if abs(value) >= 9999.5 else '.4g'}}".replace("-", "−")
 
 
@@ -85,8 +87,8 @@ def in_points(unit: str) -> str:
     return "pp" if unit == "%" else unit
 
 
-def _figure(value: float, verdict: GateVerdict, unit: str) -> str:
-    return _with(number(value), unit) + _interval(Figure(low=verdict.low, high=verdict.high))
+def _figure(verdict: GateVerdict) -> str:
+    return _with(number(verdict.value), verdict.unit) + _interval(Figure(low=verdict.low, high=verdict.high))
 
 
 def _interval(figure: Figure) -> str:

@@ -20,7 +20,7 @@ from pipeline_core.report.render import wording
 
 EFFECT = (
     "d is Cohen's d: the difference divided by the standard deviation of items (root of the mean of both variances). "
-    "By convention 0.2 is a small effect, 0.5 a medium and 0.8 a large effect."
+    "By convention 0.2 is a small effect, 0.5 a medium and 0.8 a large effect."  # Cohen 1988
 )
 BOTH = "every resample draws the same items for both; an item that only one of them has counts for that one only"
 
@@ -103,13 +103,14 @@ def on_groups(rows: Sequence[Topic]) -> Iterator[str]:
             "Worst group, gap and mean are bootstrapped within groups; the worst group is selected again in every "
             "resample, so its interval accounts for selection. The value does not: where groups are small, the worst "
             "group looks worse and the gap larger than they are (of eleven groups that all are at 70 %, the highest "
-            "reads 85 % with 20 items each and 80 % with 50)."
+            "reads 85 % with 20 items each and 80 % with 50)."  # S2
         )
 
 
 def _on_ends(tables: Sequence[GroupTable]) -> Iterator[str]:
     """Note on groups whose items all lie at one end of the range: their intervals may be wider than those of others."""
     figures = [one for table in tables for column in table.columns for one in column.groups.values()]
+    # A value that is an end of its interval is an end of the range.
     if any(one.low != one.high and one.value in (one.low, one.high) for one in figures if one.value is not None):
         yield (
             "If all items of a group lie at one end of the range (0 of 40), the true figure may still differ: the "

@@ -51,8 +51,8 @@ def _environment(report: Report) -> Environment:
 
     environment = Environment(
         loader=PackageLoader("pipeline_core.report", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
+        autoescape=True,  # people choose labels; templates mark our own SVG and CSS as `safe`
+        undefined=StrictUndefined,  # a misspelt variable fails instead of printing nothing
         trim_blocks=True,
         lstrip_blocks=True,
     )

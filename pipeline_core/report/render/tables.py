@@ -38,6 +38,7 @@ class Table:
 
         table = _bare(title)
         for head, side in zip(self.head, self.align, strict=True):
+            # `Text`, because rich reads brackets in a plain string as markup.
             table.add_column(Text(head), justify="right" if side == "r" else "left", overflow="fold")
         for row in self.rows:
             table.add_row(*map(Text, row))
@@ -45,6 +46,7 @@ class Table:
 
 
 def _line(cells: Sequence[str]) -> str:
+    # A backslash is chr(92): an f-string cannot hold one in braces before Python 3.12.
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
@@ -63,7 +65,7 @@ def measures_table(
     from rich.text import Text
 
     table = _bare(title)
-    table.add_column("", max_width=name_width, overflow="fold")
+    table.add_column("", max_width=name_width, overflow="fold")  # rich cuts with an ellipsis otherwise
     for head in heads:
         table.add_column(Text(head), justify="right", overflow="fold")
     for section, members in groupby(rows, key=lambda row: wording.section(row[0])):
@@ -82,6 +84,11 @@ def side_by_side(columns: Iterable[T], width: Callable[[T], int], room: int) -> 
             block = []
         block.append(column)
     yield block
+
+
+def widest(texts: Iterable[Text]) -> int:
+    """Characters of the longest line of any text."""
+    return max(len(line) for text in texts for line in text.plain.splitlines())
 
 
 def said(line: str, style: str = "dim") -> Styled:

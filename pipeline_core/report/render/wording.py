@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from pipeline_core.evaluation.item_counts import LEFT_OUT, MEASURED
+from pipeline_core.gate.names import part_names
 from pipeline_core.report.figures.cells import Figure, ReportCell, Topic
 from pipeline_core.report.figures.model import ItemCounts
 
@@ -35,7 +36,7 @@ def number(value: float | None, unit: str = "", *, sign: bool = False) -> str:
         return UNDEFINED
     text = f"{value:+{_form(value, unit)}}" if sign else f"{value:{_form(value, unit)}}"
     if prints_as_zero(value, unit):
-        text = text.lstrip("+-")
+        text = text.lstrip("+-")  # no −0.0
     return text.replace("e+0", "e").replace("e+", "e").replace("-", "−")
 
 
@@ -46,7 +47,7 @@ def prints_as_zero(value: float, unit: str = "") -> bool:
 
 def _form(value: float, unit: str) -> str:
     size = abs(value)
-    if size < NOISE and not unit:
+    if size < NOISE and not unit:  # 0, where `.3f` would print 0.000
         return ".0f"
     if unit in ("%", "pp", "points") or 10 <= size < 1000:
         return ".1f"
@@ -139,7 +140,7 @@ def p_value(p: float | None) -> str:
         return ""
     if p < 0.001:
         return "p < 0.001"
-    return f"p = {p:.3f}" if p < 0.0995 else f"p = {min(p, 1):.2f}"
+    return f"p = {p:.3f}" if p < 0.0995 else f"p = {min(p, 1):.2f}"  # from there three digits would round to 0.100
 
 
 def effect(d: float | None) -> str:
@@ -151,6 +152,7 @@ def tested(test: str, p: float | None, difference: Figure) -> str:
     """`p = 0.031`; `equal` if both are equal on every item, which is not tested; empty if no test is possible."""
     if test:
         return p_value(p)
+    # A difference of too few clusters is not tested either: it has no interval.
     return "equal" if difference.value == difference.low == difference.high == 0 else ""
 
 
@@ -176,7 +178,7 @@ def heading(row: Topic) -> str:
 
 def of_groups(row: Topic) -> str:
     """`worst domain`, `gap`, `mean of domains`."""
-    return {"worst_group": f"worst {row.axis}", "gap": f"gap of {row.axis}s", "mean": f"mean of {row.axis}s"}[row.part]
+    return part_names(row.axis)[row.part]
 
 
 def full(row: Topic) -> str:
@@ -191,7 +193,7 @@ def section(row: Topic) -> str:
 
 def seconds(value: float) -> str:
     """`0.4 s`, `12 s`, `3 min 05 s`."""
-    if value < 9.95:
+    if value < 9.95:  # 9.95 would print as 10.0
         return f"{value:.1f} s"
     whole = round(value)
     return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60:02d} s"
@@ -212,6 +214,6 @@ def why_no_interval(one: Figure, noun: str) -> str:
     """`it rests on one template`, for a value without an interval; empty if it has one or there is no value."""
     if one.value is None or one.low is not None:
         return ""
-    if not one.n or one.n_clusters is None:
+    if not one.n or one.n_clusters is None:  # the plugin wrote figures alone
         return "there is no table of its items"
     return f"it rests on one {noun}" if one.n_clusters == 1 else "it is undefined in every resample"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ from pipeline_core.report.figures.collect import ModelEvaluation
 from pipeline_core.report.figures.model import CalibrationPoint, CalibrationTable
 from pipeline_core.report.render import wording
 from pipeline_core.report.render.charts import INK, WIDTH, colours_of, draw, file_name
-from pipeline_core.report.section import Names, Section, Shown
+from pipeline_core.report.section import Section, Shown
 from pipeline_core.stats.calibration import reliability
 from pipeline_core.stats.ranking import calibration_error
 
@@ -36,10 +36,9 @@ def _tables(evaluations: Sequence[ModelEvaluation]) -> list[CalibrationTable]:
 
 def _table(suite: str, name: str, by_model: Mapping[str, Sequence[ModelEvaluation]]) -> CalibrationTable:
     first = next(run for runs in by_model.values() for run in runs)
-    title = name if suite == first.plugin else f"{suite}: {name}"
     points_by_label = {label: _points(runs, first.measures[name]) for label, runs in by_model.items()}
     curves = {label: points for label, points in points_by_label.items() if points}
-    return CalibrationTable(suite=suite, measure=name, title=title, curves=curves)
+    return CalibrationTable(suite=suite, measure=name, title=first.title(name), curves=curves)
 
 
 def _points(runs: Sequence[ModelEvaluation], entry: Mapping[str, Any]) -> list[CalibrationPoint]:
@@ -50,12 +49,13 @@ def _points(runs: Sequence[ModelEvaluation], entry: Mapping[str, Any]) -> list[C
 
 
 def _firsts(values: Mapping[str, Sequence[float]]) -> dict[str, float]:
-    return {item: own[0] for item, own in values.items()}
+    return {item: own[0] for item, own in values.items()}  # a relation reads the first value of an item too
 
 
 def _chart(table: CalibrationTable, palette: Mapping[str, str]) -> str:
     """Observed frequency against predicted probability, a line per model with intervals; dashed: perfect agreement."""
     points = [point for curve in table.curves.values() for point in curve]
+    # Not from 0 to 1: rare outcomes would fill a corner of the plot.
     ends = [min(min(p.confidence, p.low) for p in points), max(max(p.confidence, p.high) for p in points)]
 
     def plot(axes: Axes) -> None:
@@ -80,10 +80,6 @@ def _draw(shown: Shown[list[CalibrationTable]]) -> dict[str, Any]:
     return {"plots": [(table, _chart(table, colours_of(shown.report))) for table in shown.part]}
 
 
-def _files(names: Names) -> Iterator[tuple[str, str]]:
-    return ((f"calibration/{file_name(table.suite)}", svg) for table, svg in names["plots"])
-
-
 SECTION = Section(
     name="calibration",
     title="Calibration",
@@ -92,5 +88,5 @@ SECTION = Section(
     build=lambda sources: _tables(sources.collected.evaluations),
     template="calibration.html.j2",
     draw=_draw,
-    files=_files,
+    files=lambda names: ((f"calibration/{file_name(table.suite)}", svg) for table, svg in names["plots"]),
 )

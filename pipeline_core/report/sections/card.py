@@ -51,7 +51,7 @@ def card_of(report: Report) -> RunCard:
     """The card of a report's models."""
     return RunCard(
         base=_base(report),
-        base_settings=_yaml(_given(report.config.get("base"))),
+        base_settings=_yaml(report.config.get("base")),
         trained=tuple(_trained(report)),
         measured=tuple(measured_lines(report)),
         limits=(*LIMITS, *_limits(report)),
@@ -77,7 +77,7 @@ def _trained(report: Report) -> Iterator[PolicyCard]:
     for entry in report.config.get("policy") or ():
         label = str(entry.get("label") or entry["name"])
         stages = tuple(stage for stage in report.stages if stage.stage == "policy" and stage.label == label)
-        yield PolicyCard(label, str(entry["name"]), stages, _yaml(_given(entry)))
+        yield PolicyCard(label, str(entry["name"]), stages, _yaml(entry))
 
 
 def _limits(report: Report) -> Iterator[str]:
@@ -113,15 +113,12 @@ def _loading(report: Report) -> str:
     return "\n".join(lines)
 
 
-def _given(config: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Settings without those that are None."""
-    return {name: value for name, value in (config or {}).items() if value is not None}
-
-
-def _yaml(config: Mapping[str, Any]) -> str:
+def _yaml(config: Mapping[str, Any] | None) -> str:
+    """Settings as YAML, without those that are None."""
     import yaml
 
-    return str(yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)).strip() if config else ""
+    given = {name: value for name, value in (config or {}).items() if value is not None}
+    return str(yaml.safe_dump(given, sort_keys=False, allow_unicode=True)).strip() if given else ""
 
 
 def _draw(shown: Shown[Report]) -> dict[str, Any] | None:

@@ -15,7 +15,6 @@ from pipeline_core.report.figures.sources import Sources
 from pipeline_core.report.render import gate_words as words
 from pipeline_core.report.render.tables import Table, said
 from pipeline_core.report.section import Section, Shown
-from pipeline_core.stats.resampling import RESAMPLES
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -31,10 +30,11 @@ def _build(sources: Sources) -> list[GateVerdict]:
     if not limits:
         return []
     base: dict[str, list[int | None]] = {BASE: [None]} if config.get("base") else {}
+    # Seeds of the plan, not those that were evaluated: a missing seed must not pass.
     seeds = base | {_label(entry): list(config["seeds"]) for entry in config.get("policy") or ()}
     verdicts = list(judge(limits, sources.tables.found, seeds))
     for label in _registered(config):
-        if len(seeds[label]) > 1:
+        if len(seeds[label]) > 1:  # a single seed has its verdict already
             verdicts += _alone(limits, evaluations, label, seeds[label][0])
     return verdicts
 
@@ -53,8 +53,9 @@ def _label(entry: Mapping[str, Any]) -> str:
 def _alone(
     limits: Sequence[Limit], evaluations: Sequence[ModelEvaluation], label: str, seed: int | None
 ) -> Iterator[GateVerdict]:
+    # Drawn again for this seed: an interval over all seeds is about a new seed.
     chosen = [run for run in evaluations if run.label == BASE or (run.label == label and run.seed == seed)]
-    judged = judge(limits, measured(chosen, [BASE, label], RESAMPLES), {BASE: [None], label: [seed]}, seed)
+    judged = judge(limits, measured(chosen, [BASE, label]), {BASE: [None], label: [seed]}, seed)
     return (verdict for verdict in judged if verdict.model == label)
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pipeline_core.report.figures.cells import SIGNIFICANT, Figure, GroupColumn, GroupDifference, GroupTable
-from pipeline_core.report.figures.compare import tables_of
+from pipeline_core.report.figures.cells import Figure, GroupColumn, GroupDifference, GroupTable
+from pipeline_core.report.figures.compare import tables_of, verdict_of
 from pipeline_core.report.figures.model import ReportModel, ReportStage, RewardComparison
 from pipeline_core.report.figures.sources import Sources
 from pipeline_core.report.render import charts, wording
@@ -100,15 +100,9 @@ def _side(one: Figure, chance: float) -> str:
 
 
 def _verdict(difference: GroupDifference, table: GroupTable) -> str:
-    if difference.value is None or difference.p_holm is None or difference.p_holm >= SIGNIFICANT:
+    if difference.value is None or difference.p_holm is None:
         return "unclear"
-    if wording.prints_as_zero(difference.value, table.unit):
-        return "unclear"
-    return "better" if (difference.value < 0) == (table.better == "lower") else "worse"
-
-
-def _draw(shown: Shown[RewardComparison]) -> dict[str, Any]:
-    return {"plots": [(table, charts.group_chart(table)) for table in shown.part.group_tables]}
+    return verdict_of(difference.value, difference.p_holm, table.better, table.unit)
 
 
 def _markdown(shown: Shown[RewardComparison]) -> Iterator[str]:
@@ -129,7 +123,7 @@ SECTION = Section(
     part=RewardComparison,
     build=_build,
     template="rewards.html.j2",
-    draw=_draw,
+    draw=lambda shown: {"plots": [(table, charts.group_chart(table)) for table in shown.part.group_tables]},
     markdown=_markdown,
     terminal=_terminal,
 )

@@ -31,7 +31,7 @@ def steadiness(curves: Sequence[Curve]) -> list[Steadiness]:
     rows = []
     for label in dict.fromkeys(curve.label for curve in curves):
         series = [np.array(curve.series(REWARD)[1]) for curve in curves if curve.label == label]
-        series = [values for values in series if len(values) > 1]
+        series = [values for values in series if len(values) > 1]  # one value has neither gain nor spread
         if series:
             rows.append(_of(label, series))
     return rows
@@ -65,10 +65,10 @@ def last(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return values[-max(1, len(values) // 10) :]
 
 
-def about_rolling_mean(values: NDArray[np.float64], window: int = WINDOW) -> float:
-    """Standard deviation of values (S,) around their rolling mean of `window` values, fewer at both ends."""
-    half = window // 2
-    means = [values[max(0, at - half) : at + window - half].mean() for at in range(len(values))]
+def about_rolling_mean(values: NDArray[np.float64]) -> float:
+    """Standard deviation of values (S,) around their rolling mean of `WINDOW` values, fewer at both ends."""
+    half = WINDOW // 2
+    means = [values[max(0, at - half) : at + WINDOW - half].mean() for at in range(len(values))]
     return float(np.sqrt(np.mean((values - np.array(means)) ** 2)))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from pipeline_core.report.figures.cells import MeasureRow
@@ -10,7 +9,7 @@ from pipeline_core.report.figures.model import Report
 from pipeline_core.report.render import charts, wording
 from pipeline_core.report.render.comparison import group_lines
 from pipeline_core.report.render.notes import counted_lines
-from pipeline_core.report.section import Names, Section, Shown
+from pipeline_core.report.section import Section, Shown
 
 OPEN_GROUP_PLOTS = 4
 """Plots by group of a suite that are open on the page; further plots are folded."""
@@ -41,17 +40,13 @@ def _is_plotted(row: MeasureRow) -> bool:
     return not row.part and any(cell.value is not None for cell in row.cells)
 
 
-def _links(names: Names) -> Iterator[tuple[str, str]]:
-    return ((f"suite-{index}", suite["title"]) for index, suite in enumerate(names["suites"], 1))
-
-
 SECTION = Section(
     name="suites",
-    title="",
+    title="",  # each suite has a link of its own
     order=40,
     part=Report,
     template="suites.html.j2",
     draw=_draw,
-    links=_links,
+    links=lambda names: ((f"suite-{index}", suite["title"]) for index, suite in enumerate(names["suites"], 1)),
     markdown=lambda shown: group_lines(shown.part.group_tables),
 )

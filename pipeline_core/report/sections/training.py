@@ -136,6 +136,7 @@ def _plots_of(curves: Sequence[Curve], colour: str) -> Iterator[Plot]:
             title = quantity.title or wording.measure(quantity.name).replace("validation", "held-out")
             title += " and its spread" if band else ""
             window = _window(curves, quantity)
+            # A window of one step does not smooth.
             svg = seeds_chart(curves, quantity.name, colour, band, window if window > 1 else 0)
             yield Plot(title, svg, _running(window))
 
@@ -145,7 +146,7 @@ def _plots_of_groups(curves: Sequence[Curve]) -> Iterator[Plot]:
     shown, of = shown_groups(curves)
     for quantity in BY_GROUP:
         lines = _lines(curves, quantity, shown)
-        if len(lines) > 1:
+        if len(lines) > 1:  # a single group is all rows, which the plots above show
             svg = groups_chart(lines, quantity.title, level=1 / of if quantity == WEIGHT else None)
             yield Plot(quantity.title, svg, _note(curves, quantity, shown, of), quantity.title.replace(" ", "_"))
 
@@ -178,6 +179,7 @@ def shown_groups(curves: Sequence[Curve]) -> tuple[list[str], int]:
 
 
 def _worst_first(curves: Sequence[Curve], groups: Sequence[str]) -> list[str]:
+    # Losses of learned rows may be low by heart.
     losses = _last(curves, HELD_OUT, groups) or _last(curves, LOSS, groups)
     if not losses:
         losses = {group: -value for group, value in _last(curves, REWARD, groups).items()}
@@ -209,6 +211,7 @@ def _running(window: int) -> str:
 
 def _files(names: Names) -> Iterator[tuple[str, str]]:
     for model in names["trained"]:
+        # Two models may have a plot of one name.
         yield from ((f"{file_name(model.label)}/{plot.file}", plot.svg) for plot in model.plots if plot.file)
 
 
