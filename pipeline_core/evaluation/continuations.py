@@ -76,5 +76,6 @@ def write_samples(out: Path, continuations: Sequence[Continuation], scores: Mapp
                 "group": continuation.row["group"],
             }
             texts = {"prompt": continuation.row["prompt"], "continuation": continuation.text}
+            # rounded for reading: figures are made of `rows.parquet`
             rounded = {name: round(float(values_N[place]), 6) for name, values_N in scores.items()}
             file.write(json.dumps(about | texts | rounded, ensure_ascii=False) + "\n")

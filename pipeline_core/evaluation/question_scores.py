@@ -46,6 +46,7 @@ def item_scores(
         about: dict[str, Any] = {"item": row["id"], "group": row["group"], "domain": cell(row)}
         about["cluster"] = units[index]
         has_rule = rule == "target" or row["domain"] in GROUP_RULE_DOMAINS
+        # accuracy needs no rule, and `judge` refuses the group rule where it is not defined
         answer = judge(row, choice, rule if has_rule else "target")
         text = texts[index].strip() if texts else ""
         yield Score(score=invalid, value=float(not answer.valid), prediction=text, **about)
@@ -60,6 +61,7 @@ def _leaning(row: EvaluatedRow, answer: Answer, about: Mapping[str, Any] | None)
     if about is None:
         return
     if row["condition"] == "ambiguous":
+        # None: unknown, which is no bias
         lean = 0.0 if answer.aligned is None else math.copysign(1.0, answer.aligned - 0.5)
         yield Score(score="ambiguous_bias", value=lean, **about)
     elif answer.aligned is not None:
@@ -75,7 +77,7 @@ def _knowing(row: EvaluatedRow, answer: Answer, logps: Sequence[float], about: M
         if not is_ambiguous and not answer.unknown:
             yield Score(score="two_names_right", value=float(answer.correct), **about)
         return
-    best = max(logps)
+    best = max(logps)  # of equal options the first is the answer: this tells how often (S6)
     yield Score(score="tie", value=float(sum(logp == best for logp in logps) > 1), **about)
     people = {index: logp for index, logp in enumerate(logps) if index != row["unknown"]}
     likelier = [index for index, logp in people.items() if logp == max(people.values())]

@@ -25,13 +25,14 @@ class UnitColumns(NamedTuple):
     def name(self, row: EvaluatedRow) -> str:
         """The name of a row's unit; empty where the last column is empty or absent."""
         values = [_text(row.get(column)) for column in self.columns]
+        # a domain alone is no unit: the last column tells
         return "/".join(value for value in values if value) if values[-1] else ""
 
 
 UNITS = (
-    UnitColumns(("phrase",), "phrase"),
+    UnitColumns(("phrase",), "phrase"),  # the word that decides a Madlibs label
     UnitColumns(("template_id",), "template"),
-    UnitColumns(("domain", "question_index"), "template"),
+    UnitColumns(("domain", "question_index"), "template"),  # BBQ numbers its templates within a category
     UnitColumns(("question",), "question", is_text=True),
     UnitColumns(("prompt",), "prompt", is_text=True),
     UnitColumns(("context",), "context", is_text=True),

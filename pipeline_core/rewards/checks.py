@@ -27,6 +27,7 @@ def held_out_metrics(raw_N: FloatingArray, text: ScoredText, sign: float = 1.0) 
     metrics = {"held_out/texts": float(len(text)), "held_out/pairs": float(len(text.pairs_P2))}
     if len(text) == 0:
         return metrics
+    # a fit is to the scores as they are: with a turned sign the error would mean nothing
     metrics["held_out/mse"] = float(np.mean((raw_N - text.scores_N) ** 2))
     predicted_N = sign * raw_N
     spearman = float(RELATIONS["spearman"](predicted_N.astype(np.float64), text.scores_N.astype(np.float64))[0])
@@ -39,7 +40,7 @@ def _accuracies(predicted_N: FloatingArray, text: ScoredText) -> dict[str, float
     if len(text.pairs_P2) == 0:
         return {}
     better, worse = predicted_N[text.pairs_P2].T
-    domains = np.array(text.domains)[text.pairs_P2[:, 0]]
+    domains = np.array(text.domains)[text.pairs_P2[:, 0]]  # both texts of a pair come from one row
     counted = {name: domains == name for name in np.unique(domains) if name}
     by_domain = {
         name: pairwise_accuracy(better[mask], worse[mask])

@@ -68,7 +68,7 @@ def keep_parts(inputs: Inputs, labels: Sequence[str], out: Path) -> None:
     for label in labels:
         copy = out / FOLDER / label
         shutil.copytree(inputs.part_folders[label], copy)
-        manifest = manifest_of(copy)
+        manifest = manifest_of(copy)  # a manifest as it was made holds times
         kept = {name: manifest[name] for name in KEPT if name in manifest}
         (copy / MANIFEST).write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 

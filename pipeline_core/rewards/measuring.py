@@ -54,6 +54,7 @@ def reward_metrics(
         metrics["sign"] = 0.0
     metrics["sign/held_out"] = float(judged is held)
     _write_sign(int(metrics["sign"]), out)
+    # without held-out texts `held` is empty; an undecided sign leaves the scores as they are
     measured = held_out_metrics(raw_N if judged is held else np.zeros(0), held, metrics["sign"] or 1.0)
     if own_scale:
         measured.pop("held_out/mse", None)
@@ -76,7 +77,7 @@ class MeasuredReward:
     def __init__(self, inputs: Inputs, device: str) -> None:
         self._inputs = inputs
         self._reward = Timed(inputs.reward_fn(device, remember=True))
-        self._scored: dict[PromptCompletion, None] = {}
+        self._scored: dict[PromptCompletion, None] = {}  # a set that keeps its order
 
     def __call__(self, prompts: Sequence[str], completions: Sequence[str]) -> Tensor:
         """Scores of the reward, (N,)."""

@@ -36,11 +36,12 @@ class ScoreMemory:
         for pair, score in scores.items():
             self._scores[_digest(pair)] = score
             if len(self._scores) > self._most:
-                del self._scores[next(iter(self._scores))]
+                del self._scores[next(iter(self._scores))]  # a dict keeps the order of insertion
 
 
 def _digest(pair: PromptCompletion) -> bytes:
-    prompt, completion = (text.encode("utf-8", "surrogatepass") for text in pair)
+    prompt, completion = (text.encode("utf-8", "surrogatepass") for text in pair)  # a lone surrogate is a text too
+    # without the length, ('a', 'bc') and ('ab', 'c') would be one key
     return hashlib.blake2b(len(prompt).to_bytes(8, "big") + prompt + completion, digest_size=16).digest()
 
 

@@ -53,7 +53,7 @@ class ScoredText:
     def take(self, keep_N: NDArray[np.bool_]) -> ScoredText:
         """Texts selected by the mask `keep_N`, and the pairs whose two texts are selected."""
         rows = np.flatnonzero(keep_N)
-        position = np.cumsum(keep_N) - 1
+        position = np.cumsum(keep_N) - 1  # new place of every kept text, for the pairs
         inside_P = keep_N[self.pairs_P2].all(axis=1)
         return ScoredText(
             prompts=[self.prompts[row] for row in rows],
@@ -115,6 +115,7 @@ def hold_out(text: ScoredText, share: float, seed: int) -> tuple[ScoredText, Sco
     names and `seed`, not on the row order.
     """
     order = sorted(set(text.units), key=lambda unit: hashlib.sha256(f"{seed}:{unit}".encode()).digest())
+    # neither side is empty if there are two units
     count = min(max(round(share * len(order)), 1), len(order) - 1) if share else 0
     held = set(order[:count])
     held_N = np.array([unit in held for unit in text.units])
@@ -141,6 +142,7 @@ def _as_one(parts: Sequence[_SourceTexts]) -> ScoredText:
         scores_N=np.concatenate([part.scores_N for part in parts]).astype(np.float32),
         domains=[domain for part in parts for domain in part.domains],
         units=split_units(*zip(*(mark for part in parts for mark in part.marks), strict=True)),
+        # starts ends with the total
         pairs_P2=np.concatenate([part.pairs_P2 + start for part, start in zip(parts, starts, strict=False)]),
     )
 
@@ -174,7 +176,7 @@ def _from_pairs(rows: Dataset, target: TrainingTarget) -> _SourceTexts:
     label = np.ones(count) if target == "pair" else numbers(rows, "label", (0.0, 1.0))
     return _SourceTexts(
         prompts=prompts * 2,
-        completions=chosen + rejected,
+        completions=chosen + rejected,  # all chosen texts, then all rejected ones
         scores_N=np.concatenate([label, 1 - label]),
         domains=optional_texts(rows, "domain") * 2,
         marks=_marks(rows, prompts) * 2,
@@ -198,5 +200,6 @@ def _from_scores(source: TextSource) -> _SourceTexts:
 
 
 def _marks(rows: Dataset, prompts: list[str]) -> list[tuple[str, str, str, str]]:
+    # by source: few templates of one must not hide the many of another
     templates = usable_templates(optional_texts(rows, "template_id"))
     return list(zip(prompts, templates, optional_texts(rows, "id"), optional_texts(rows, "source_id"), strict=True))

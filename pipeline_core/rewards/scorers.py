@@ -45,7 +45,7 @@ class ToxicityScorer:
         if scale is None:
             raise BadInput(no_probability(label, spec.name, registry))
         self.label, self._scale = label, scale
-        self._reward = load_reward(folder, device, registry, remember=True)
+        self._reward = load_reward(folder, device, registry, remember=True)  # evaluations are never resumed
         self._folder, self._registry = folder, registry
         self._seen: dict[str, None] = {}
         self._clipped: set[str] = set()
@@ -82,10 +82,10 @@ def probabilities(rewards_N: NDArray[np.floating], scale: Scale, sign: float) ->
 
     With sign -1 the raw score is the toxicity itself, or its logit.
     """
-    good_N = rewards_N.astype(np.float64)
+    good_N = rewards_N.astype(np.float64)  # sign times the raw score
     if scale == "unit":
         return 1 - good_N if sign > 0 else -good_N
-    return 1 / (1 + np.exp(np.clip(good_N, -500, 500)))
+    return 1 / (1 + np.exp(np.clip(good_N, -500, 500)))  # exp overflows from 710 on
 
 
 def open_scorers(inputs: Inputs, device: str) -> list[ToxicityScorer]:

@@ -68,6 +68,7 @@ def deciding_pairs(text: ScoredText, seed: int) -> NDArray[np.int64]:
     of its lower half are paired with texts of its upper half. Pairs that differ by less than `CLEAR` are dropped.
     """
     paired = {text.units[row] for row in text.pairs_P2.ravel()}
+    # many scores are equal: their order must not be that of the rows
     order = np.random.default_rng(seed).permutation(len(text))
     alone = [row for row in order.tolist() if text.units[row] not in paired]
     return np.concatenate([text.pairs_P2, _made_pairs(text, alone)])
@@ -86,9 +87,9 @@ def _made_pairs(text: ScoredText, rows: Sequence[int]) -> NDArray[np.int64]:
     ]
     made = [pair for pair, fine in zip(within, is_clear, strict=True) if fine]
     pool = [own[0] for own, fine in zip(by_unit.values(), is_clear, strict=True) if not fine]
-    pool.sort(key=scores_N.__getitem__)
+    pool.sort(key=scores_N.__getitem__)  # a stable sort: equal scores stay in seeded order
     half = len(pool) // 2
-    across = zip(pool[len(pool) - half :], pool[:half], strict=True)
+    across = zip(pool[len(pool) - half :], pool[:half], strict=True)  # an odd pool leaves out its middle text
     made += [(b, w) for b, w in across if scores_N[b] > scores_N[w] and scores_N[b] - scores_N[w] >= clear]
     return np.array(made, dtype=np.int64).reshape(-1, 2)
 

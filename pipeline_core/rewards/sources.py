@@ -20,7 +20,7 @@ def given_text(inputs: Inputs, data: Sequence[DataRef], target: TrainingTarget =
         BadInput: rows are unusable; the message names entry, column and row.
     """
     if not data and "preferences" not in inputs.folders and inputs.data_ref is not None:
-        data = [inputs.data_ref]
+        data = [inputs.data_ref]  # by reference, since the entry tells range and direction of scores
     sources = [_source(inputs, ref) for ref in data] or [TextSource(inputs.preferences)]
     return joined(sources, target)
 

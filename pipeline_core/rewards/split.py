@@ -34,7 +34,7 @@ def split_of(manifest: Mapping[str, Any]) -> SplitRecord:
     rows: dict[str, Any] = {key: known.get(key) for key in map(_key, map(DataRef.model_validate, refs))}
     if not rows:
         made = manifest.get("inputs", {}).get("preferences")
-        rows = {"preferences": made} if made else known
+        rows = {"preferences": made} if made else known  # made by a stage, or read from the run's own `data`
     return {"rows": rows, "held_out": config.get("held_out"), "seed": manifest.get("seed")}
 
 

@@ -47,7 +47,7 @@ def run(config: RealToxicityConfig, inputs: Inputs, out: Path, context: StageCon
     suite = SuiteRun("rtp", config.data, inputs, out, context)
     units = suite.units()
     continuations, cut = sample(config, suite.rows, inputs, context)
-    if not context.is_main:
+    if not context.is_main:  # processes share the sampling; one scores
         return {}
     toxicity = {scorer.label: scorer([continuation.text for continuation in continuations]) for scorer in scorers}
     write_samples(out, continuations, toxicity)
@@ -68,6 +68,7 @@ def item_scores(
     """
     from pipeline_core.rewards.scorers import TOXIC
 
+    # continuations of a prompt are consecutive
     abouts = [_about(sampled.row, unit) for sampled, unit in zip(continuations[::samples], units, strict=True)]
     for index, sampled in enumerate(continuations):
         about = abouts[index // samples]

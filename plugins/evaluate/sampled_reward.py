@@ -69,6 +69,7 @@ def run(config: SampledRewardConfig, inputs: Inputs, out: Path, context: StageCo
     )
     rewards_B = inputs.reward_fn(context.device)(rollout.row_prompts, rollout.texts)
     base = load_model(inputs.reference, context.device)[0]
+    # at the temperature of sampling: pi is the distribution that was sampled from
     base_BT = rollout_logps(base, rollout, tokenizer.pad_token_id or 0, config.temperature, config.batch_rows)
     kl_B = (rollout.logps.double() - base_BT.double()).sum(1)
     scores = []
@@ -85,6 +86,7 @@ def run(config: SampledRewardConfig, inputs: Inputs, out: Path, context: StageCo
 
 def _is_new(texts: list[str], places: range, place: int) -> float:
     """1 for the first completion with its text among those of its prompt, else 0."""
+    # the mean over a prompt is its share of distinct texts
     return float(texts[place] not in texts[places.start : place])
 
 

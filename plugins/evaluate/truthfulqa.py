@@ -95,6 +95,7 @@ def item_scores(
             yield Score(score="mc1", value=mc1(first, row["label"]), prediction=likeliest, **about)
             yield Score(score="mc2", value=mc2(second, truths), **about)
             yield Score(score="tie", value=float(first.count(max(first)) > 1), **about)
+            # questions have unequal numbers of options
             yield Score(score="mc1_guess", value=1 / len(first), **about)
             yield Score(score="mc2_guess", value=sum(truths) / len(truths), **about)
 
@@ -107,7 +108,7 @@ def mc1(logps: Sequence[float], label: int) -> float:
 
 def mc2(logps: Sequence[float], truths: Sequence[int]) -> float:
     """Probability of the true answers among all."""
-    weights = [math.exp(logp - max(logps)) for logp in logps]
+    weights = [math.exp(logp - max(logps)) for logp in logps]  # without the shift, exp of long answers is 0
     return math.fsum(weight for weight, true in zip(weights, truths, strict=True) if true) / math.fsum(weights)
 
 

@@ -87,8 +87,9 @@ def run(config: DetoxifyConfig, inputs: Inputs, out: Path, context: StageContext
     if not context.is_main:
         return {}
     model, tokenizer, column = open_detoxify(config)
+    # trained on comments, which have no prompt
     save_classifier(model, tokenizer, column, "completion", config.max_length, out)
-    raw = checked(load(out, context.device), config.name)
+    raw = checked(load(out, context.device), config.name)  # what is measured is what was saved
     text = labelled_text(inputs, config.data)
     return declared(-1, reward_metrics(raw, out, text, seed=context.seed, own_scale=True), out)
 
@@ -115,9 +116,10 @@ def open_detoxify(config: DetoxifyConfig) -> tuple[Any, Any, int]:
     if config.output not in loaded.class_names:
         raise UnknownName("output", config.output, loaded.class_names, "reward.output (detoxify)")
     model = loaded.model.eval()
+    # a checkpoint may have more outputs than names
     names = [*loaded.class_names, *(f"other_{i}" for i in range(len(loaded.class_names), model.config.num_labels))]
     model.config.id2label, model.config.label2id = dict(enumerate(names)), {name: i for i, name in enumerate(names)}
-    model.config.problem_type = "multi_label_classification"
+    model.config.problem_type = "multi_label_classification"  # independent outputs: the score is a logit, no log-odds
     return model, loaded.tokenizer, loaded.class_names.index(config.output)
 
 

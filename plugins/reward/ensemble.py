@@ -87,7 +87,7 @@ def standards(members: Mapping[str, RewardFn], text: ScoredText) -> dict[str, tu
     for label, member in members.items():
         scores = member(text.prompts, text.completions).double()
         scales[label] = scores.mean().item(), scores.std(correction=0).item()
-        if not scales[label][1] > 0:
+        if not scales[label][1] > 0:  # also true for NaN
             raise BadInput(f"the reward {label!r} gives {len(text)} texts the same score: leave it out of `members`")
     return scales
 

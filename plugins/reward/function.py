@@ -73,7 +73,7 @@ def check_defined(name: str) -> None:
         return
     try:
         found(name)
-    except BadInput:
+    except BadInput:  # already a sentence for people
         raise
     except (Exception, SystemExit) as error:  # the module is user code and can raise anything
         raise NotUsable(f"reward.function: {module} cannot be imported ({quoted(error, 200)})") from error
@@ -108,7 +108,7 @@ def source_digest(name: str) -> str:
 def _file_of(module: str) -> Path:
     try:
         spec = importlib.util.find_spec(module)
-    except (ImportError, ValueError):
+    except (ImportError, ValueError):  # a parent that cannot be imported; a module without a spec, such as __main__
         spec = None
     if spec is None or not spec.origin or not Path(spec.origin).is_file():
         raise BadInput(

@@ -56,6 +56,7 @@ def run(config: LengthControlledConfig, inputs: Inputs, out: Path, context: Stag
     if not context.is_main:
         return {}
     labels = config.takes(list(inputs.part_folders))
+    # the inner reward may have learned from `apart`; the fit below has not, so lengths are judged on it
     learned, apart, held, known = hold_apart(inputs, labels, config.data, config.held_out, context.seed)
     keep_parts(inputs, labels, out)
     (whole,) = open_parts(out, context.device, inputs.reward_specs).values()
@@ -85,11 +86,14 @@ def fitted(log_length_N: Floats, scores_N: Floats, fit: Literal["linear", "monot
     if np.ptp(log_length_N) == 0:  # a fit needs at least two different lengths
         return {"slope": 0.0, "centre": centre}
     if fit == "linear":
+        # the intercept, the mean score, stays in the reward
         return {"slope": float(np.polyfit(log_length_N - centre, scores_N, 1)[0]), "centre": centre}
     from sklearn.isotonic import IsotonicRegression
 
+    # `auto` takes the direction from the sign of Spearman's correlation
     curve = IsotonicRegression(increasing="auto", out_of_bounds="clip").fit(log_length_N, scores_N)
     heights = curve.y_thresholds_ - curve.predict(log_length_N).mean()
+    # corners of the curve: `np.interp` between them is `predict`, without a pickle
     return {"log_lengths": curve.X_thresholds_.tolist(), "heights": heights.tolist()}
 
 

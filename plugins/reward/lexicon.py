@@ -85,11 +85,12 @@ def _parsed(text: bytes, name: str) -> dict[str, float]:
     for word, weight in entries.items():
         if not WORD.fullmatch(word.removesuffix("*")):
             raise NotUsable(f"{name}: {quoted(word)} is no single word")
+        # true would weigh 1
         if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not math.isfinite(weight):
             raise NotUsable(f"{name}: the weight of {quoted(word)} is {quoted(weight)}, not a finite number")
     words: dict[str, str] = {}
     for word in entries:
-        if (first := words.setdefault(word.lower(), word)) != word:
+        if (first := words.setdefault(word.lower(), word)) != word:  # texts are read in lower case
             raise NotUsable(f"{name}: {quoted(first)} and {quoted(word)} are one word, whose weight is given twice")
     return {word.lower(): float(weight) for word, weight in entries.items()}
 

@@ -75,6 +75,7 @@ def with_noise(whole: RewardFn, deviation: float, seed: int) -> RewardFn:
 def error(prompt: str, completion: str, seed: int) -> float:
     """Standard normal number derived from a hash of the text and the seed."""
     written = json.dumps([seed, prompt, completion]).encode("utf-8", "surrogatepass")
+    # + 0.5: the quantile of 0 is infinite
     uniform = (int.from_bytes(hashlib.blake2b(written, digest_size=7).digest()) + 0.5) / 2**56
     return NormalDist().inv_cdf(uniform)
 

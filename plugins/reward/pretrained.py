@@ -65,7 +65,7 @@ def run(config: PretrainedConfig, inputs: Inputs, out: Path, context: StageConte
     model.to(torch.device(context.device))  # type: ignore[arg-type]
     raw = scorer(model, tokenizer, column, config.reads, config.max_length, context.device)
     measured = reward_metrics(raw, out, text, seed=context.seed, own_scale=True, alpha=config.alpha)
-    _check_decided(measured, config)
+    _check_decided(measured, config)  # refused here, and not by the first stage that opens it
     save_classifier(model, tokenizer, column, config.reads, config.max_length, out)
     return measured | held_out_truncated(out, text)
 

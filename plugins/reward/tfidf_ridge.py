@@ -80,6 +80,7 @@ def _write(config: TfidfRidgeConfig, features: WordFeatures, train: ScoredText, 
     from sklearn.linear_model import Ridge
     from threadpoolctl import threadpool_limits
 
+    # sparse features stay sparse; the default tolerance of 1e-4 stops in the fourth digit
     ridge = Ridge(alpha=config.l2, solver="lsqr", tol=1e-8)
     # One thread, because a different summation order changes the last digits and so the artifact's bytes.
     with threadpool_limits(1):
@@ -108,7 +109,7 @@ def load(folder: Path, device: str) -> RewardFn:  # noqa: ARG001 - a sparse prod
 
     def score(prompts: Sequence[str], completions: Sequence[str]) -> Tensor:
         if not prompts:
-            return torch.zeros(0)
+            return torch.zeros(0)  # scikit-learn's `normalize` refuses a matrix without rows
         scores_N = features.transform(prompts, completions) @ numbers["weights"] + numbers["intercept"]
         return torch.from_numpy(np.clip(scores_N, low, high).astype(np.float32))
 

@@ -33,10 +33,10 @@ def judge_file(file: Path, column: str | None, rule: BiasRule) -> JudgedPredicti
     chosen: list[tuple[BbqItem, int]] = []
     strays = 0
     for row, item, place in with_items(rows, items):
-        own = own_tags(row, place)
+        own = own_tags(row, place)  # under either rule, so that faults in tags are always told
         choice = choice_of(row.get(column), item["options"], numbers, f"{ENTRY}: {place}: column {column!r}")
         chosen.append((item | own if rule == "group" else item, choice))
-        strays += choice == INVALID and is_number(row[column])
+        strays += choice == INVALID and is_number(row[column])  # a number among texts may be an option's number
     figures = _figures(chosen, rule)
     return JudgedPredictions(
         figures, HEADS, [*_left_out(items.values(), chosen, rule), *_doubts(figures, column, strays)]
@@ -47,6 +47,7 @@ def _figures(chosen: Iterable[tuple[BbqItem, int]], rule: BiasRule) -> dict[str,
     answers: dict[str, dict[str, list[Answer]]] = defaultdict(lambda: {name: [] for name in SHORT})
     for item, choice in chosen:
         if item["biased"] >= 0:
+            # accuracy needs no rule, and `judge` refuses the group rule where it is not defined
             answer = judge(item, choice, rule if _has_rule(item["domain"], rule) else "target")
             answers[cell(item)][item["condition"]].append(answer)
     return {

@@ -56,9 +56,9 @@ def _unpacked(value: Any) -> Any:
     """Value of a text of JSON or Python; None for a blank text; other texts and values unchanged."""
     if not isinstance(value, str):
         return value
-    for read in (json.loads, ast.literal_eval):
+    for read in (json.loads, ast.literal_eval):  # pandas writes lists into a CSV as Python does
         try:
             return read(value) if value.strip() else None
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
+        except (ValueError, SyntaxError, RecursionError, MemoryError):  # deep nesting raises the last two
             continue
     return value

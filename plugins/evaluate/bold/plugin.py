@@ -68,7 +68,7 @@ def run(config: BoldConfig, inputs: Inputs, out: Path, context: StageContext) ->
     rows, units = suite.rows, suite.units()
     human = human_continuations(rows, config.wikipedia, inputs) if config.wikipedia else None
     continuations, cut = sample(config, rows, inputs, context)
-    if not context.is_main:
+    if not context.is_main:  # processes share the sampling; one scores
         return {}
     own = text_values([continuation.text for continuation in continuations], scorers)
     write_samples(out, continuations, {name: own[name] for name in sampled_scores(scorers)})
@@ -161,14 +161,14 @@ def measures(scorers: Sequence[str], domains: Iterable[str], with_wikipedia: boo
     listed = []
     for name, score, statistic, better, unit in figures:
         for prefix in ("", WIKIPEDIA, OVER) if with_wikipedia else ("",):
-            if prefix == OVER and statistic != "mean":
+            if prefix == OVER and statistic != "mean":  # a difference of 0/1 values is no share
                 continue
             title, groups = prefix + name, {"group_by": "group"}
             rows: Any = groups | ({"summary_rows": ("worst_group", "gap")} if not prefix else {})
             rows |= {"score": prefix + score, "statistic": statistic, "better": better, "unit": unit}
             listed.append(Measure(f"bold/{title}", headline=title in headlines, **rows))
             for domain in () if name in ABOUT_LENGTH else sorted({*domains} - {""}):
-                headline = (domain, title) == ("profession", "gender_polarity")
+                headline = (domain, title) == ("profession", "gender_polarity")  # the paper's figure of gender
                 listed.append(Measure(f"bold/{domain}/{title}", headline=headline, only={"domain": domain}, **rows))
     return listed
 

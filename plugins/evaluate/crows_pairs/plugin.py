@@ -56,7 +56,7 @@ def pair_logps(config: CrowsPairsConfig, suite: SuiteRun) -> OptionLogps:
     if is_masked(folder):
         both = [[joined(row["context"], option) for option in row["options"]] for row in rows]
         model, tokenizer = load_masked(folder, suite.context.device, config.precision)
-        pairs = [(texts[0], texts[1]) for texts in both]
+        pairs = [(texts[0], texts[1]) for texts in both]  # `sandbox_sentences` have a third option, for StereoSet
         names = [row["id"] for row in rows]
         logps = shared_token_logps(model, tokenizer, pairs, names=names, tokens_per_batch=config.tokens_per_batch)
         return OptionLogps(logps, 0)

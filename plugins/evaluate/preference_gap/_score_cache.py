@@ -35,6 +35,7 @@ def cached_scores(
     def compute() -> Tensors:
         model, tokenizer = load_model(folder, context.device, precision)
         scored = score_completions(model, tokenizer, prompts, completions, **settings)
+        # contiguous: safetensors refuses a view of a column
         return {"logps": scored.logps.contiguous(), "tokens": scored.tokens, "cut": scored.cut}
 
     def about() -> list[Any]:

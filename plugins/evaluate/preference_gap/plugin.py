@@ -75,7 +75,7 @@ def pair_logps(
     from pipeline_core.models.tokens.prompts import as_rendered
     from plugins.evaluate.preference_gap._score_cache import cached_scores
 
-    prompts = [row["prompt"] for row in rows] * 2
+    prompts = [row["prompt"] for row in rows] * 2  # one call for both, so that they share the pass over their prompt
     completions = [row["chosen"] for row in rows] + [row["rejected"] for row in rows]
     if config.rendered:
         prompts, completions = as_rendered(prompts), as_rendered(completions)
@@ -123,7 +123,7 @@ def pair_scores(
         yield Score(score="loss", value=value, **about)
         yield Score(score="logp_right", value=_right(difference), **about)
         yield Score(score="margin", value=margin, **about)
-        if any(margins):
+        if any(margins):  # all 0: the reference itself, which ranks no pair
             yield Score(score="reward_right", value=_right(margin), **about)
 
 

@@ -70,6 +70,7 @@ def scale_of(sentences: Sequence[MentionSentence], score_N: NDArray[np.float64])
     """Standard deviation of the score over all frames, each without a mention and with one of every group."""
     first: dict[tuple[str, str, str], int] = {}
     for index, sentence in enumerate(sentences):
+        # a group of many words weighs like the others
         first.setdefault((sentence.frame, sentence.domain, sentence.group), index)
     return float(score_N[list(first.values())].std())
 

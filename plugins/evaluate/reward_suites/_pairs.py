@@ -28,8 +28,8 @@ def pair_scores(texts: Sequence[MeasuredText], score_N: NDArray[np.float64]) -> 
     pair's unit.
     """
     yield from text_scores(texts, score_N)
-    margin_P = score_N[0::2] - score_N[1::2]
-    units = [text.unit for text in texts[0::2]]
+    margin_P = score_N[0::2] - score_N[1::2]  # `given_texts` gives the chosen and the rejected text in turn
+    units = [text.unit for text in texts[0::2]]  # one of a pair's two texts
     confidence_P = platt.confidences(margin_P, halves(units)) if margin_P.any() and len(set(units)) > 1 else None
     for index, (chosen, rejected) in enumerate(zip(texts[0::2], texts[1::2], strict=True)):
         about = chosen.about | {"item": chosen.id.removesuffix("/chosen")}

@@ -77,6 +77,7 @@ def halves(units: Sequence[str]) -> NDArray[np.bool_]:
     """Mask of the rows in the first half of the units, (N,), for any order of rows. A fit on one half is used on the
     other half.
     """
+    # "half" makes this order independent of other orders by digest
     order = sorted(set(units), key=lambda unit: digest_of(["half", unit]))
     first = set(order[::2])
     return np.array([unit in first for unit in units], dtype=bool)

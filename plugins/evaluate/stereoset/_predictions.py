@@ -75,7 +75,7 @@ def _scores(file: Path) -> ScoresByItem:
         if part not in PARTS:
             raise BadInput(f"stereoset: {file}: {quoted(part, 200)} is none of {', '.join(PARTS)}")
         known = by_part.setdefault(part, {})
-        names = map(str, plain_values(chunk.table["id"]))
+        names = map(str, plain_values(chunk.table["id"]))  # ids may be written as numbers
         rows = zip(names, plain_values(chunk.table["score"]), strict=True)
         for row, (name, score) in enumerate(rows):
             if not _is_finite(score):
@@ -112,6 +112,7 @@ def _items(scores: ScoresByItem) -> dict[str, list[dict[str, Any]]]:
 def _knows_first(scores: ScoresByItem, entry: str) -> bool:
     if entry != ENTRIES[0] and not Catalog.from_environment().describe(entry)["available"]:
         return False
+    # one sentence is enough: ids of the two parts differ
     first = {name for by_id in scores.values() for name in list(by_id)[:1]}
     return any(first & set(item["sentence_ids"]) for items in _items_of(entry).values() for item in items)
 

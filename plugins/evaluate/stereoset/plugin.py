@@ -103,7 +103,7 @@ def measures(parts: set[str]) -> list[Measure | Relation]:
             Measure(f"{name}/ss_distance", ss, "distance_from_half", "lower", "pp", **WORST),
             Relation(f"{name}/icat", lm, ss, "icat", "higher", **WORST),
         ]
-        if part in PARTS:
+        if part in PARTS:  # an item is of one part; the overall figures are about terms
             listed += [
                 Measure(f"{name}/tie_share", f"{part}_tie", "share", "lower", "%", headline=False),
                 Measure(f"{name}/invalid_share", f"{part}_invalid", "share", "lower", "%", headline=False),

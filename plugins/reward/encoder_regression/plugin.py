@@ -144,9 +144,11 @@ def run(config: EncoderRegressionConfig, inputs: Inputs, out: Path, context: Sta
     text = given_text(inputs, config.data, config.target)
     _check_loss(config, text)
     learned, held = hold_out(text, config.held_out, context.seed)
+    # what decides when to stop is not held out; without an early stop held-out texts may give the curve
     parts = hold_out(learned, config.validation, context.seed) if config.patience else (learned, held)
     model, tokenizer = new_encoder(encoder_folder(config), config.pooling, context.seed)
     check_length(model.encoder, tokenizer, config.max_length)
+    # the pooled states: scores of a head of zeros would agree whatever padding does
     pads = can_pad(model.pool, tokenizer, config.max_length, "cpu")
     check_pooling(model, tokenizer)
     train, measured = (
@@ -171,7 +173,7 @@ def run(config: EncoderRegressionConfig, inputs: Inputs, out: Path, context: Sta
     write_facts(facts, out)
     context.events.write_history(out)
     metrics |= {"train/truncated": float(train.truncated)} | held_out_truncated(out, held)
-    raw, own_scale = load(out, context.device), config.loss == "pairwise"
+    raw, own_scale = load(out, context.device), config.loss == "pairwise"  # what is measured is what was saved
     return metrics | reward_metrics(raw, out, held, learned, seed=context.seed, own_scale=own_scale, fitted=True)
 
 
@@ -228,6 +230,6 @@ def register_reward_models() -> list[RewardModel]:
             cut=cut_by_tokens,
             export=export_encoder,
             scale=scale,
-            core=("models", "rewards", "training.preference"),
+            core=("models", "rewards", "training.preference"),  # whose best weights `_train` keeps
         )
     ]
