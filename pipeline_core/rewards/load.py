@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline_core.errors import BadInput, EvenhandError
 from pipeline_core.plugin.specs import RewardModel
+from pipeline_core.plugin.types import RewardFn, SpecSource
 from pipeline_core.rewards.layout import manifest_of
 from pipeline_core.rewards.memory import PromptCompletion, ScoreMemory
 from pipeline_core.rewards.sign import doubt
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from pipeline_core.plugin.types import RewardFn, SpecSource
 
 log = logging.getLogger(__name__)
 BATCH = 256

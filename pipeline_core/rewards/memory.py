@@ -7,10 +7,10 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from pipeline_core.plugin.types import RewardFn
+
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from pipeline_core.plugin.types import RewardFn
 
 REMEMBERED = 100_000
 """Largest number of cached scores; they take some ten megabytes."""

@@ -50,8 +50,10 @@ class ScoredText:
     def __len__(self) -> int:
         return len(self.prompts)
 
-    def take(self, keep_N: NDArray[np.bool_]) -> ScoredText:
-        """Texts selected by the mask `keep_N`, and the pairs whose two texts are selected."""
+    def take(self, chosen: NDArray[np.bool_ | np.integer]) -> ScoredText:
+        """Texts chosen by a mask (N,) or by indices, in the order of the rows, and the pairs with both texts chosen."""
+        keep_N = np.zeros(len(self), dtype=bool)
+        keep_N[chosen] = True
         rows = np.flatnonzero(keep_N)
         position = np.cumsum(keep_N) - 1  # new place of every kept text, for the pairs
         inside_P = keep_N[self.pairs_P2].all(axis=1)
@@ -67,37 +69,22 @@ class ScoredText:
 
 def some_of(text: ScoredText, most: int, seed: int) -> ScoredText:
     """Random sample of at most `most` texts, drawn by `seed`, with the pairs whose two texts are drawn."""
-    keep_N = np.zeros(len(text), dtype=bool)
-    keep_N[np.random.default_rng(seed).permutation(len(text))[:most]] = True
-    return text.take(keep_N)
+    return text.take(np.random.default_rng(seed).permutation(len(text))[:most])
 
 
 NOTHING = ScoredText([], [], np.zeros(0, np.float32), [], [], np.zeros((0, 2), np.int64))
 """Empty set of texts."""
 
 
-def scored_text(
-    rows: Dataset,
-    target: TrainingTarget = "pair",
-    better: ScoreDirection = "higher",
-    limits: tuple[float, float] = (0.0, 1.0),
-) -> ScoredText:
-    """Texts of preference rows (two each) or of scored rows (one each), with scores from 0 (worst) to 1 (best).
-
-    Scores are mapped linearly from `limits` to 0 to 1 and, if `better` is `lower`, replaced by 1 minus the score.
-
-    Raises:
-        BadInput: a column is missing, or a value is not a finite number within its range (the message names column
-            and row, from 1); or there are no rows, or all scores are equal.
-    """
-    return joined([TextSource(rows, better=better, limits=limits)], target)
-
-
 def joined(sources: Sequence[TextSource], target: TrainingTarget = "pair") -> ScoredText:
-    """Texts of several sources as one set; units (see `split_units`) are found across sources.
+    """Texts of preference rows (two each) and scored rows (one each), with scores from 0 (worst) to 1 (best).
+
+    Scores of scored rows are mapped linearly from their source's `limits` to 0 to 1 and, if its `better` is `lower`,
+    replaced by 1 minus the score. Units (see `split_units`) are found across sources.
 
     Raises:
-        BadInput: as `scored_text`, also for a source without texts; the message names the source.
+        BadInput: a source has no rows or lacks a column, a value is not a finite number within its range (the message
+            names source, column and row, from 1), or all scores are equal.
     """
     parts = [_part(source, target) for source in sources]
     text = _as_one(parts)

@@ -9,25 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline_core.errors import BadInput
+from pipeline_core.plugin.context import Inputs
 from pipeline_core.plugin.specs import RewardModel
+from pipeline_core.plugin.types import Scale, SpecSource
 from pipeline_core.rewards.layout import maker_of, manifest_of
 from pipeline_core.rewards.load import load_reward
 from pipeline_core.rewards.truncation import cut_texts
-
-if TYPE_CHECKING:
-    from pipeline_core.plugin.context import Inputs
-    from pipeline_core.plugin.types import Scale, SpecSource
+from pipeline_core.stats.resampling import Floats
 
 TOXIC = 0.5
 """Smallest probability at which a text counts as toxic (arXiv 2009.11462)."""
-
-Floats = NDArray[np.float64]
 
 
 class ToxicityScorer:

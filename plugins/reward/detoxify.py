@@ -26,6 +26,9 @@ from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import PluginConfig, RewardModel
 from pipeline_core.plugin.types import Metrics
 from pipeline_core.rewards.classifiers import load, save_classifier, scale
+from pipeline_core.rewards.load import checked
+from pipeline_core.rewards.measuring import declared, reward_metrics
+from pipeline_core.rewards.sources import labelled_text
 from pipeline_core.rewards.truncation import cut_by_tokens
 
 PACKAGE = "detoxify"
@@ -80,10 +83,6 @@ def sources(config: DetoxifyConfig) -> Mapping[str, str]:
 
 def run(config: DetoxifyConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Write the model as a sequence classifier, and measure it if there are labelled rows."""
-    from pipeline_core.rewards.load import checked
-    from pipeline_core.rewards.measuring import declared, reward_metrics
-    from pipeline_core.rewards.sources import labelled_text
-
     if not context.is_main:
         return {}
     model, tokenizer, column = open_detoxify(config)

@@ -20,8 +20,10 @@ from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import RewardModel
 from pipeline_core.plugin.types import Metrics, RewardFn
-from pipeline_core.rewards.ensembles import OneRewardConfig
+from pipeline_core.rewards.ensembles import OneRewardConfig, keep_parts, open_parts
 from pipeline_core.rewards.layout import facts_of, write_facts
+from pipeline_core.rewards.measuring import declared, reward_metrics
+from pipeline_core.rewards.sources import given_text
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,10 +44,6 @@ class NoisyConfig(OneRewardConfig):
 
 def run(config: NoisyConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Write the inner reward and the size of the noise, and measure the noisy reward."""
-    from pipeline_core.rewards.ensembles import keep_parts, open_parts
-    from pipeline_core.rewards.measuring import declared, reward_metrics
-    from pipeline_core.rewards.sources import given_text
-
     if not context.is_main:
         return {}
     labels = config.takes(list(inputs.part_folders))
@@ -82,8 +80,6 @@ def error(prompt: str, completion: str, seed: int) -> float:
 
 def load(folder: Path, device: str) -> RewardFn:
     """Noisy score; the sign of the inner reward is applied."""
-    from pipeline_core.rewards.ensembles import open_parts
-
     (whole,) = open_parts(folder, device).values()
     facts = facts_of(folder)
     return with_noise(whole, facts["deviation"], facts["seed"])

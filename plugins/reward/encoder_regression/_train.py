@@ -16,18 +16,17 @@ from torch.nn import functional as F
 from pipeline_core.models.distributed import all_reduce_sum, shard
 from pipeline_core.models.encoder import ScalarEncoder, by_length, half_on_cuda, padded_batch, scores
 from pipeline_core.models.tokens.encoding import EncodingForm, cut_rows, encode
-from pipeline_core.rewards.checks import held_out_metrics
+from pipeline_core.plugin.context import StageContext
+from pipeline_core.plugin.types import Metrics
+from pipeline_core.rewards.measuring import held_out_metrics
+from pipeline_core.rewards.scored_text import ScoredText
 from pipeline_core.training.batching import Batches, micro_batches
 from pipeline_core.training.optimizer import Training
 from pipeline_core.training.preference.best_weights import BestWeights
+from pipeline_core.training.settings import RowTrainingConfig
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-    from pipeline_core.plugin.context import StageContext
-    from pipeline_core.plugin.types import Metrics
-    from pipeline_core.rewards.scored_text import ScoredText
-    from pipeline_core.training.settings import RowTrainingConfig
 
 RegressionLoss = Literal["mse", "pairwise"]
 CURVES = ("held_out/mse", "held_out/pairwise_accuracy", "held_out/worst_domain/pairwise_accuracy")

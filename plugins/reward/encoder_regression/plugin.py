@@ -23,13 +23,14 @@ from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import PluginConfig, RewardModel
 from pipeline_core.plugin.types import Metrics, RewardFn, Scale
 from pipeline_core.rewards.layout import facts_of, manifest_of, write_facts
-from pipeline_core.rewards.truncation import cut_by_tokens
+from pipeline_core.rewards.measuring import reward_metrics
+from pipeline_core.rewards.scored_text import ScoredText, hold_out
+from pipeline_core.rewards.sources import given_text
+from pipeline_core.rewards.truncation import cut_by_tokens, held_out_truncated
+from pipeline_core.training.settings import RowTrainingConfig
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from pipeline_core.rewards.scored_text import ScoredText
-    from pipeline_core.training.settings import RowTrainingConfig
 
 DEFAULT_ENCODER = "roberta-base"
 DEFAULT_REVISION = "e2da8e2f811d1448a5b465c236feacd80ffbac7b"
@@ -135,10 +136,6 @@ def run(config: EncoderRegressionConfig, inputs: Inputs, out: Path, context: Sta
     """Fine-tune on the texts that are not held out, and measure on the held-out texts."""
     from pipeline_core.models.encoder import check_length, check_pooling, new_encoder, save_encoder
     from pipeline_core.models.padded_rows import can_pad
-    from pipeline_core.rewards.measuring import reward_metrics
-    from pipeline_core.rewards.scored_text import hold_out
-    from pipeline_core.rewards.sources import given_text
-    from pipeline_core.rewards.truncation import held_out_truncated
     from plugins.reward.encoder_regression._train import ScoredTexts, train_regression
 
     text = given_text(inputs, config.data, config.target)
@@ -187,8 +184,6 @@ def _check_loss(config: EncoderRegressionConfig, text: ScoredText) -> None:
 
 def training_settings(config: EncoderRegressionConfig) -> RowTrainingConfig:
     """Shared training settings with the values of a configuration."""
-    from pipeline_core.training.settings import RowTrainingConfig
-
     shared = set(RowTrainingConfig.model_fields) & set(EncoderRegressionConfig.model_fields) - {"name", "label"}
     return RowTrainingConfig(name=config.name, **config.model_dump(include=shared))
 
