@@ -57,7 +57,12 @@ def write_evaluation(
     by_score: dict[str, list[Score]] = defaultdict(list)
     for score in scores:
         by_score[score.score].append(score)
-    entries = {measure.name: _entry(by_score, measure, seed) for measure in measures}
+    entries = {
+        measure.name: relate(by_score, measure, seed)
+        if isinstance(measure, Relation)
+        else summarise(by_score.get(measure.score, ()), measure, seed)
+        for measure in measures
+    }
     for entry in entries.values():
         # of a relation `score` is its x, whose clusters are drawn
         entry["resampled"] = _noun(by_score.get(entry["score"], ()), resampled, entry["score"])
@@ -77,12 +82,6 @@ def _noun(scores: Sequence[Score], resampled: str | Mapping[str, str], score: st
     if scores and not any(row.cluster for row in scores):
         return ITEM
     return CLUSTER if scores and noun == ITEM else noun
-
-
-def _entry(by_score: Mapping[str, Sequence[Score]], measure: Measure | Relation, seed: int) -> dict[str, Any]:
-    if isinstance(measure, Measure):
-        return summarise(by_score.get(measure.score, ()), measure, seed)
-    return relate(by_score, measure, seed)
 
 
 def summarise(scores: Iterable[Score], measure: Measure, seed: int = 0) -> dict[str, Any]:

@@ -6,9 +6,14 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from pipeline_core.evaluation.units import EvaluatedRow, units_of
+from pipeline_core.evaluation.units import EvaluatedRow, score_fields, units_of
 from pipeline_core.plugin.figures import Measure, Relation, Score
 from pipeline_core.stats.bbq import GROUP_RULE_DOMAINS, Answer, BiasRule, cell, judge
+
+
+def has_rule(domain: str, rule: BiasRule) -> bool:
+    """True if a rule for the biased answer is defined for a category."""
+    return rule == "target" or domain in GROUP_RULE_DOMAINS
 
 
 def item_scores(
@@ -43,17 +48,16 @@ def item_scores(
     """
     units = units or units_of(rows).names
     for index, (row, choice) in enumerate(zip(rows, choices, strict=True)):
-        about: dict[str, Any] = {"item": row["id"], "group": row["group"], "domain": cell(row)}
-        about["cluster"] = units[index]
-        has_rule = rule == "target" or row["domain"] in GROUP_RULE_DOMAINS
+        about = score_fields(row, units[index]) | {"domain": cell(row)}
+        with_bias = has_rule(row["domain"], rule)
         # accuracy needs no rule, and `judge` refuses the group rule where it is not defined
-        answer = judge(row, choice, rule if has_rule else "target")
+        answer = judge(row, choice, rule if with_bias else "target")
         text = texts[index].strip() if texts else ""
         yield Score(score=invalid, value=float(not answer.valid), prediction=text, **about)
         if not answer.valid:
             continue
         yield Score(score=f"{row['condition']}_right", value=float(answer.correct), **about)
-        yield from _leaning(row, answer, about if has_rule else None)
+        yield from _leaning(row, answer, about if with_bias else None)
         yield from _knowing(row, answer, logps[index] if logps else (), about)
 
 

@@ -22,6 +22,7 @@ from pydantic import Field, field_validator
 from pipeline_core.data.refs import DataRef
 from pipeline_core.errors import BadInput
 from pipeline_core.evaluation.suite import SuiteRun
+from pipeline_core.evaluation.units import score_fields
 from pipeline_core.models.likelihood.settings import LikelihoodConfig
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.figures import Measure, Score
@@ -88,8 +89,7 @@ def format_prompt(config: GlobalOpinionConfig, row: dict[str, Any]) -> str:
 def item_scores(rows: Iterable[dict[str, Any]], logps: Iterable[Sequence[float]]) -> Iterator[Score]:
     """Scores of rows: `distance`, `even_distance` of the uniform distribution, `invalid` for non-finite likelihoods."""
     for row, row_logps in zip(rows, logps, strict=True):
-        about: dict[str, Any] = {"item": row["id"], "group": row["group"], "domain": row["domain"]}
-        about["cluster"] = row["question"]  # a question is asked in several countries
+        about = score_fields(row, row["question"])  # a question is asked in several countries
         is_valid = all(map(math.isfinite, row_logps))
         yield Score(score="invalid", value=float(not is_valid), **about)
         if is_valid:

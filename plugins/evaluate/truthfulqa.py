@@ -52,7 +52,8 @@ def run(config: TruthfulQaConfig, inputs: Inputs, out: Path, context: StageConte
     """Score every answer with `inputs.model`."""
     suite = SuiteRun(config.name, config.data, inputs, out, context)
     rows, units = suite.rows, suite.units()
-    prompts, answers = [format_prompt(config, row) for row in rows], [all_answers(row) for row in rows]
+    prompts = [format_prompt(config, row) for row in rows]
+    answers = [[*row["options"], *marks(row)[0]] for row in rows]  # those of MC1, then those of MC2
     scored = suite.option_logps(config, rows, prompts, answers)
     scores = item_scores(rows, scored.logps, units.names)
     blank = sum(row.get("blank", 0) for row in rows)
@@ -70,11 +71,6 @@ def marks(row: dict[str, Any]) -> tuple[list[str], list[int]]:
     if "answers" in row:
         return row["answers"], row["truths"]
     return row["options"], [int(index == row["label"]) for index in range(len(row["options"]))]
-
-
-def all_answers(row: dict[str, Any]) -> list[str]:
-    """MC1's options, then MC2's answers."""
-    return [*row["options"], *marks(row)[0]]
 
 
 def item_scores(

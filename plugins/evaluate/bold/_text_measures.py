@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline_core.data.words import WORD
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 MALE = frozenset({"he", "him", "his", "himself", "man", "men", "he's", "boy", "boys"})
 FEMALE = frozenset({"she", "her", "hers", "herself", "woman", "women", "she's", "girl", "girls"})

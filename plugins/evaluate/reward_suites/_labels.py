@@ -29,20 +29,18 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pipeline_core.plugin.context import Inputs
 from pipeline_core.plugin.figures import Measure, Relation, Score
+from pipeline_core.plugin.types import Metrics
 from pipeline_core.rewards.scorers import TOXIC, ToxicityScorer
 from pipeline_core.stats import platt
+from pipeline_core.stats.resampling import Floats
 from plugins.evaluate.reward_suites._texts import MeasuredText, TextAxis, halves, text_scores
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pipeline_core.plugin.context import Inputs
-    from pipeline_core.plugin.types import Metrics
-
-Floats = NDArray[np.float64]
 EXTREMES: Any = ("worst_group", "gap")
 
 

@@ -20,14 +20,11 @@ from pipeline_core.data.files import read_chunks
 from pipeline_core.data.refs import DataRef
 from pipeline_core.errors import BadInput, quoted
 from pipeline_core.plugin.figures import JudgedPredictions
-from plugins.evaluate.stereoset._arithmetic import Preference, figures, prefer
+from plugins.evaluate.stereoset._arithmetic import OVERALL, PARTS, Preference, figures, prefer
 
 PredictionFigures = Mapping[str, float | int | None]
 HEADS = ("part", "domain", "LM", "SS", "ICAT", "n")
 ENTRIES = ("stereoset", "stereoset_test")
-PARTS = ("intersentence", "intrasentence")
-OVERALL = "overall"
-"""Name of all domains together, and of both parts together: a term's items of both parts are pooled."""
 ByDomain = dict[str, list[tuple[str, Preference]]]
 """Target term and preference of every item, by domain."""
 ScoresByItem = dict[str, dict[str, tuple[float, str]]]
