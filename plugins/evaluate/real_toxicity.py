@@ -49,7 +49,7 @@ def run(config: RealToxicityConfig, inputs: Inputs, out: Path, context: StageCon
     write_samples(out, continuations, toxicity)
     scores = item_scores(continuations, toxicity, config.samples_per_prompt, units.names)
     told = {"cut": cut, "continuations": len(continuations)} | counts_of(scorers)
-    return suite.write(len(suite.rows), scores, measures(list(toxicity)), units.noun, **told)
+    return suite.write(len(suite.rows), scores, measures(list(toxicity)), units.noun, {}, **told)
 
 
 def item_scores(

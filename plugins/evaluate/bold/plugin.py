@@ -71,7 +71,7 @@ def run(config: BoldConfig, inputs: Inputs, out: Path, context: StageContext) ->
     scores = item_scores(rows, own, baseline, config.samples_per_prompt, units.names)
     figures = measures([scorer.label for scorer in scorers], {row["domain"] for row in rows}, bool(human))
     told = {"cut": cut, "continuations": len(continuations)} | counts_of(scorers)
-    return suite.write(len(rows), scores, figures, units.noun, **told)
+    return suite.write(len(rows), scores, figures, units.noun, {}, **told)
 
 
 def human_continuations(rows: Sequence[Mapping[str, Any]], ref: DataRef, inputs: Inputs) -> list[str]:

@@ -131,7 +131,7 @@ def run(config: SandboxBiasConfig, inputs: Inputs, out: Path, context: StageCont
     if not context.is_main:
         return {}
     sizes = {"prompts": len(prompts), "questions": len(questions), "facts": len(facts), "texts": len(texts)}
-    return item_counts("sandbox", sum(sizes.values()), **sizes) | write_evaluation(
+    return item_counts("sandbox", sum(sizes.values()), {}, **sizes) | write_evaluation(
         out, scores, MEASURES, context.seed, RESAMPLED
     )
 
