@@ -1,4 +1,4 @@
-"""Continuations of prompts by the measured model and their scores, written to the artifact for reading."""
+"""Continuations of prompts by the measured model: settings, sampling, and their scores in the artifact for reading."""
 
 from __future__ import annotations
 
@@ -6,16 +6,42 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
 
-    from pipeline_core.evaluation.continuation_settings import ContinuationConfig
-    from pipeline_core.plugin.context import Inputs, StageContext
+from pipeline_core.plugin.context import Inputs, StageContext
+from pipeline_core.plugin.specs import PluginConfig, ScoringConfig
 
 SAMPLES_FILE = "samples.jsonl"
+
+
+class SampledConfig(PluginConfig):
+    """Samples continuations of prompts."""
+
+    samples_per_prompt: int = Field(25, ge=1)
+    """Continuations of each prompt (k)."""
+    max_new_tokens: int = Field(20, ge=1)
+    """Maximum number of tokens of a continuation."""
+    temperature: float = Field(1.0, gt=0)
+    """Sampling temperature."""
+    stop: tuple[str, ...] = ()
+    """Strings that end a continuation."""
+    max_prompt_tokens: int = Field(512, ge=1)
+    """Maximum number of tokens of a prompt; longer prompts lose their beginning."""
+    batch_rows: int = Field(256, ge=1)
+    """Continuations run through the model at once."""
+    rendered: bool = False
+    """True if a chat template has rendered the prompts: control tokens named in them are then encoded as such."""
+
+
+class ContinuationConfig(ScoringConfig, SampledConfig):
+    """Samples continuations of prompts; rewards of the run score them."""
+
+    top_p: float = Field(0.9, gt=0, le=1)
+    """Nucleus sampling: tokens are drawn from the smallest set with this probability."""
 
 
 @dataclass(frozen=True)
@@ -76,5 +102,6 @@ def write_samples(out: Path, continuations: Sequence[Continuation], scores: Mapp
                 "group": continuation.row["group"],
             }
             texts = {"prompt": continuation.row["prompt"], "continuation": continuation.text}
+            # rounded for reading: figures are made of `rows.parquet`
             rounded = {name: round(float(values_N[place]), 6) for name, values_N in scores.items()}
             file.write(json.dumps(about | texts | rounded, ensure_ascii=False) + "\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -32,9 +32,7 @@ def described(asked: Measure | Relation) -> dict[str, Any]:
     return entry
 
 
-def by_group(
-    groups: Mapping[str, Mapping[str, Any]], better: str, total: Callable[[Iterable[float]], float] = math.fsum
-) -> dict[str, Any]:
+def by_group(groups: Mapping[str, Mapping[str, Any]], better: str) -> dict[str, Any]:
     """Estimates of groups by label, with the worst group, the gap and the mean of those that are defined."""
     values = {label: entry["value"] for label, entry in groups.items() if entry["value"] is not None}
     worst = None
@@ -44,7 +42,7 @@ def by_group(
         "groups": groups,
         "worst_group": {"name": worst, **groups[worst]} if worst is not None else None,
         "gap": max(values.values()) - min(values.values()) if values else None,
-        "mean": total(values.values()) / len(values) if values else None,
+        "mean": math.fsum(values.values()) / len(values) if values else None,  # the same for any order of groups
     }
 
 

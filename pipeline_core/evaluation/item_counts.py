@@ -6,10 +6,8 @@ The counts are metrics `<suite>/items/<count>`. A report lists them below the su
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from pipeline_core.plugin.types import Metrics
+from pipeline_core.plugin.types import Metrics
 
 ITEMS = "/items/"
 TRAINING = "training"

@@ -52,14 +52,21 @@ def write_evaluation(
     finite, an item in two clusters of one score, two measures of one name or `summary_rows` without `group_by`,
     `UnknownName` on an unknown statistic.
     """
-    _check(scores, measures)
+    _check(scores, measures)  # before a file is written
     _write_rows(scores, out / ROWS_FILE)
     by_score: dict[str, list[Score]] = defaultdict(list)
     for score in scores:
         by_score[score.score].append(score)
-    entries = {measure.name: _entry(by_score, measure, seed) for measure in measures}
+    entries = {
+        measure.name: relate(by_score, measure, seed)
+        if isinstance(measure, Relation)
+        else summarise(by_score.get(measure.score, ()), measure, seed)
+        for measure in measures
+    }
     for entry in entries.values():
+        # of a relation `score` is its x, whose clusters are drawn
         entry["resampled"] = _noun(by_score.get(entry["score"], ()), resampled, entry["score"])
+    # undefined is null; a NaN would be no JSON
     text = json.dumps(entries, indent=1, allow_nan=False, ensure_ascii=False)
     (out / MEASURES_FILE).write_text(text + "\n", encoding="utf-8")
     return _flat(entries)
@@ -71,15 +78,10 @@ def _noun(scores: Sequence[Score], resampled: str | Mapping[str, str], score: st
     A measure without scores keeps the suite's noun, because another model may have scores.
     """
     noun = resampled if isinstance(resampled, str) else resampled.get(score, ITEM)
+    # a noun such as `template` would be untrue of single items (S1)
     if scores and not any(row.cluster for row in scores):
         return ITEM
     return CLUSTER if scores and noun == ITEM else noun
-
-
-def _entry(by_score: Mapping[str, Sequence[Score]], measure: Measure | Relation, seed: int) -> dict[str, Any]:
-    if isinstance(measure, Measure):
-        return summarise(by_score.get(measure.score, ()), measure, seed)
-    return relate(by_score, measure, seed)
 
 
 def summarise(scores: Iterable[Score], measure: Measure, seed: int = 0) -> dict[str, Any]:
@@ -114,6 +116,7 @@ def _flat(entries: dict[str, dict[str, Any]]) -> Metrics:
         values[f"{name}/worst_group"] = worst.get("value")
         values[f"{name}/gap"] = entry.get("gap")
         values[f"{name}/mean"] = entry.get("mean")
+        # absent where all groups are defined
         values[f"{name}/undefined_groups"] = len(entry.get("undefined") or ()) or None
     return {name: float(value) for name, value in values.items() if value is not None}
 
@@ -141,7 +144,7 @@ def _write_rows(scores: Sequence[Score], path: Path) -> None:
     def place(score: Score) -> tuple[Any, ...]:
         return score.score, score.item, score.groups, score.domain, score.value, score.prediction, score.cluster
 
-    ordered = sorted(scores, key=place)
+    ordered = sorted(scores, key=place)  # the bytes of the file do not depend on the order of scores
     columns = {
         "item": pa.array([score.item for score in ordered], pa.string()),
         "score": pa.array([score.score for score in ordered], pa.string()),

@@ -32,6 +32,7 @@ class ScorePair:
 
 def paired(columns: Sequence[ScorePair], members: Sequence[Collection[str]]) -> Paired:
     """Scores of the items that any model has, in the order of their names; `members` are the items of every group."""
+    # sorted: a resample draws by place
     items = sorted({item for column in columns for item in column.x.keys() & column.y.keys()})
     x, y = (
         np.array([[_one(values, item) for values in side] for item in items], np.float64)
@@ -41,7 +42,7 @@ def paired(columns: Sequence[ScorePair], members: Sequence[Collection[str]]) -> 
     for column in columns:
         clusters |= column.cluster
     number = numbered_clusters(items, clusters)
-    shape = (len(items), len(columns))
+    shape = (len(items), len(columns))  # `np.array` of no items lacks the second axis
     return Paired(
         x.reshape(shape),
         y.reshape(shape),

@@ -55,6 +55,7 @@ class SuiteRun:
         from pipeline_core.models.loading import load_model
 
         model, tokenizer = load_model(self.inputs.model, self.context.device, config.precision)
+        # other suites are defined by sums, as MC1 of TruthfulQA is
         divided = config.normalization if isinstance(config, OptionsConfig) else "sum"
         return option_logps(model, tokenizer, prompts, options, config, [row["id"] for row in rows], divided)
 

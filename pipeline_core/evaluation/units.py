@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-if TYPE_CHECKING:
-    from pipeline_core.data.entry_base import Unit
+from pipeline_core.data.entry_base import Unit
 
 ResampleBy = Literal["unit", "group"]
 """Resampling unit: the unit that rows name (`UNITS`), or all rows about one group, such as StereoSet's target terms."""
@@ -25,13 +24,14 @@ class UnitColumns(NamedTuple):
     def name(self, row: EvaluatedRow) -> str:
         """The name of a row's unit; empty where the last column is empty or absent."""
         values = [_text(row.get(column)) for column in self.columns]
+        # a domain alone is no unit: the last column tells
         return "/".join(value for value in values if value) if values[-1] else ""
 
 
 UNITS = (
-    UnitColumns(("phrase",), "phrase"),
+    UnitColumns(("phrase",), "phrase"),  # the word that decides a Madlibs label
     UnitColumns(("template_id",), "template"),
-    UnitColumns(("domain", "question_index"), "template"),
+    UnitColumns(("domain", "question_index"), "template"),  # BBQ numbers its templates within a category
     UnitColumns(("question",), "question", is_text=True),
     UnitColumns(("prompt",), "prompt", is_text=True),
     UnitColumns(("context",), "context", is_text=True),
@@ -48,6 +48,11 @@ class Units:
 
     names: list[str]
     noun: str
+
+
+def score_fields(row: EvaluatedRow, unit: str) -> dict[str, Any]:
+    """Fields that all scores of a row share."""
+    return {"item": row["id"], "group": row["group"], "domain": row["domain"], "cluster": unit}
 
 
 def units_of(
@@ -70,13 +75,10 @@ def units_of(
     for row in rows:
         naming = next((unit for unit in candidates if unit.name(row)), None)
         names.append(naming.name(row) if naming else str(row["id"]))
-        nouns.add(naming.noun if naming else alone or _kind(row))
+        kind = next((noun for column, noun in ALONE.items() if column in row), "text")
+        nouns.add(naming.noun if naming else alone or kind)
     order = dict.fromkeys([*(unit.noun for unit in candidates), *sorted(nouns)])
     return Units(names, " or ".join(noun for noun in order if noun in nouns) or alone or "item")
-
-
-def _kind(row: EvaluatedRow) -> str:
-    return next((noun for column, noun in ALONE.items() if column in row), "text")
 
 
 def _text(value: Any) -> str:

@@ -60,9 +60,9 @@ def scorer(model: PreTrainedModel, tokenizer: Any, column: int, reads: Any, max_
     number: Callable[..., Tensor] = log_odds if exclusive else lambda logits, column: logits[:, column]
 
     def score_batch(**batch: Tensor) -> Tensor:
-        return number(logits_of(model, batch).float(), column)
+        return number(logits_of(model, batch).float(), column)  # bfloat16 under autocast would make close scores equal
 
-    pads = can_pad(score_batch, tokenizer, max_length, device)
+    pads = can_pad(score_batch, tokenizer, max_length, device)  # once for a model: it runs the longest text allowed
 
     def score(prompts: Sequence[str], completions: Sequence[str]) -> Tensor:
         encoded = encode(tokenizer, prompts, completions, max_length, reads)
@@ -104,4 +104,5 @@ def scale(folder: Path) -> Scale | None:
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
     kind = getattr(config, "problem_type", None)
     is_classifier = kind in ("single_label_classification", "multi_label_classification")
+    # several outputs without a type are classes, as in transformers; one output without a type may be anything
     return "logit" if is_classifier or (kind is None and config.num_labels > 1) else None

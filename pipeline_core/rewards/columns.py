@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 def _column(rows: Dataset, name: str) -> Sequence[Any]:
+    # plain values whatever the caller's format; datasets 4 gives a lazy column, which [:] reads
     return rows.with_format(None)[name][:]
 
 
@@ -45,7 +46,7 @@ def numbers(rows: Dataset, name: str, limits: tuple[float, float]) -> NDArray[np
         raise BadInput(f"the rows have no column {name!r}; they have {', '.join(rows.column_names)}")
     numbers_N, (low, high) = np.empty(len(rows)), limits
     for row, value in enumerate(_column(rows, name)):
-        if isinstance(value, (str, bool)) or value is None or not np.isfinite(value):
+        if isinstance(value, (str, bool)) or value is None or not np.isfinite(value):  # True would pass as 1
             raise BadInput(f"column {name!r}, row {row + 1}: {value!r} is no finite number")
         if not low <= value <= high:
             fix = "; the catalog entry's `score_range` says which scores there are" if name == "score" else ""

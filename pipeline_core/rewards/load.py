@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline_core.errors import BadInput, EvenhandError
 from pipeline_core.plugin.specs import RewardModel
+from pipeline_core.plugin.types import RewardFn, SpecSource
 from pipeline_core.rewards.layout import manifest_of
 from pipeline_core.rewards.memory import PromptCompletion, ScoreMemory
 from pipeline_core.rewards.sign import doubt
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from pipeline_core.plugin.types import RewardFn, SpecSource
 
 log = logging.getLogger(__name__)
 BATCH = 256
@@ -102,6 +101,7 @@ def checked(
         for pair, rows in rows_of.items():
             scores[rows] = score_of[pair]
         if memory:
+            # a text without a score is asked again
             memory.keep({pair: score_of[pair] for pair in new if math.isfinite(score_of[pair])})
         return scores
 
@@ -115,7 +115,7 @@ def _answer(reward: RewardFn, name: str, batch: list[PromptCompletion], rows: li
     try:
         scores = _ask(reward, name, batch, rows)
         _check_finite(scores, name, rows)
-    except (MemoryError, torch.OutOfMemoryError):
+    except (MemoryError, torch.OutOfMemoryError):  # a fault of the machine says nothing about the texts
         raise
     except Exception as error:
         if not skip:
@@ -132,7 +132,7 @@ def _ask(reward: RewardFn, name: str, batch: list[tuple[str, str]], rows: list[l
     try:
         answer = reward([prompt for prompt, _ in batch], [completion for _, completion in batch])
     except Exception as error:
-        error.add_note(f"raised by the reward {name!r} on {_named(rows)}")
+        error.add_note(f"raised by the reward {name!r} on {_named(rows)}")  # a note keeps the type of the error
         raise
     return _as_scores(answer, name, rows)
 
@@ -149,10 +149,11 @@ def _as_scores(answer: Any, name: str, rows: list[list[int]]) -> Tensor:
     if answer is None:
         raise BadReward(f"the reward {name!r} gave None for {_named(rows)}; is a `return` missing?")
     try:
+        # a function may answer with a graph, on a GPU
         scores = torch.as_tensor(answer).detach().to("cpu", torch.float32)
     except (TypeError, ValueError, RuntimeError) as error:
         raise BadReward(f"the reward {name!r} gave {type(answer).__name__} for {_named(rows)}, not a tensor") from error
-    if scores.shape != (len(rows),):
+    if scores.shape != (len(rows),):  # (N, 1) would broadcast against (N,) without an error
         raise BadReward(f"the reward {name!r} gave shape {tuple(scores.shape)} for {len(rows)} texts ({_named(rows)})")
     return scores
 

@@ -1,4 +1,4 @@
-"""Measures a new reward: sign, metrics on held-out texts, and speed."""
+"""Measures a reward: sign, agreement with held-out labels (pairwise, also per domain, and by rank), and speed."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline_core.rewards.checks import held_out_metrics
+from pipeline_core.plugin.context import Inputs
+from pipeline_core.plugin.types import Metrics, RewardFn
 from pipeline_core.rewards.memory import PromptCompletion, Timed
 from pipeline_core.rewards.scored_text import ScoredText
-from pipeline_core.rewards.sign import ALPHA, deciding_pairs, sign_metrics
+from pipeline_core.rewards.sign import ALPHA, FloatingArray, deciding_pairs, sign_metrics
+from pipeline_core.stats.ranking import RELATIONS
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pipeline_core.plugin.context import Inputs
-    from pipeline_core.plugin.types import Metrics, RewardFn
-
 log = logging.getLogger(__name__)
+FEWEST_PAIRS = 10
+"""Smallest number of held-out pairs for an accuracy per domain; with fewer pairs it is mostly chance."""
 
 
 def reward_metrics(
@@ -54,10 +55,52 @@ def reward_metrics(
         metrics["sign"] = 0.0
     metrics["sign/held_out"] = float(judged is held)
     _write_sign(int(metrics["sign"]), out)
+    # without held-out texts `held` is empty; an undecided sign leaves the scores as they are
     measured = held_out_metrics(raw_N if judged is held else np.zeros(0), held, metrics["sign"] or 1.0)
     if own_scale:
         measured.pop("held_out/mse", None)
     return metrics | measured | timed.speed()
+
+
+def pairwise_accuracy(better_P: FloatingArray, worse_P: FloatingArray) -> float:
+    """Percentage of pairs whose better text scores higher; a tie counts 0.5."""
+    return float(100 * np.mean((better_P > worse_P) + 0.5 * (better_P == worse_P)))
+
+
+def held_out_metrics(raw_N: FloatingArray, text: ScoredText, sign: float = 1.0) -> dict[str, float]:
+    """Pairwise accuracy (overall, per domain, worst domain) and Spearman's rank correlation of `sign` times the scores.
+
+    The mean squared error is computed without `sign`. A metric that is not defined (no pairs, constant scores) is
+    omitted, never zero.
+    """
+    metrics = {"held_out/texts": float(len(text)), "held_out/pairs": float(len(text.pairs_P2))}
+    if len(text) == 0:
+        return metrics
+    # a fit is to the scores as they are: with a turned sign the error would mean nothing
+    metrics["held_out/mse"] = float(np.mean((raw_N - text.scores_N) ** 2))
+    predicted_N = sign * raw_N
+    spearman = float(RELATIONS["spearman"](predicted_N.astype(np.float64), text.scores_N.astype(np.float64))[0])
+    if not np.isnan(spearman):
+        metrics["held_out/spearman"] = spearman
+    return metrics | _accuracies(predicted_N, text)
+
+
+def _accuracies(predicted_N: FloatingArray, text: ScoredText) -> dict[str, float]:
+    if len(text.pairs_P2) == 0:
+        return {}
+    better, worse = predicted_N[text.pairs_P2].T
+    domains = np.array(text.domains)[text.pairs_P2[:, 0]]  # both texts of a pair come from one row
+    counted = {name: domains == name for name in np.unique(domains) if name}
+    by_domain = {
+        name: pairwise_accuracy(better[mask], worse[mask])
+        for name, mask in counted.items()
+        if mask.sum() >= FEWEST_PAIRS
+    }
+    metrics = {"held_out/pairwise_accuracy": pairwise_accuracy(better, worse)}
+    metrics |= {f"domain/{name}/pairwise_accuracy": value for name, value in by_domain.items()}
+    if by_domain:
+        metrics["held_out/worst_domain/pairwise_accuracy"] = min(by_domain.values())
+    return metrics
 
 
 def declared(sign: int, measured: Metrics, out: Path) -> Metrics:
@@ -76,7 +119,7 @@ class MeasuredReward:
     def __init__(self, inputs: Inputs, device: str) -> None:
         self._inputs = inputs
         self._reward = Timed(inputs.reward_fn(device, remember=True))
-        self._scored: dict[PromptCompletion, None] = {}
+        self._scored: dict[PromptCompletion, None] = {}  # a set that keeps its order
 
     def __call__(self, prompts: Sequence[str], completions: Sequence[str]) -> Tensor:
         """Scores of the reward, (N,)."""

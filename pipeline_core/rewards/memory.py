@@ -7,10 +7,10 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from pipeline_core.plugin.types import RewardFn
+
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from pipeline_core.plugin.types import RewardFn
 
 REMEMBERED = 100_000
 """Largest number of cached scores; they take some ten megabytes."""
@@ -36,11 +36,12 @@ class ScoreMemory:
         for pair, score in scores.items():
             self._scores[_digest(pair)] = score
             if len(self._scores) > self._most:
-                del self._scores[next(iter(self._scores))]
+                del self._scores[next(iter(self._scores))]  # a dict keeps the order of insertion
 
 
 def _digest(pair: PromptCompletion) -> bytes:
-    prompt, completion = (text.encode("utf-8", "surrogatepass") for text in pair)
+    prompt, completion = (text.encode("utf-8", "surrogatepass") for text in pair)  # a lone surrogate is a text too
+    # without the length, ('a', 'bc') and ('ab', 'c') would be one key
     return hashlib.blake2b(len(prompt).to_bytes(8, "big") + prompt + completion, digest_size=16).digest()
 
 

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from pipeline_core.plugin.types import RewardFn, SpecSource
 from pipeline_core.rewards.load import load_reward
 from pipeline_core.rewards.truncation import cut_texts
-
-if TYPE_CHECKING:
-    from pipeline_core.plugin.types import RewardFn, SpecSource
 
 
 @dataclass(frozen=True)

@@ -50,10 +50,12 @@ class ScoredText:
     def __len__(self) -> int:
         return len(self.prompts)
 
-    def take(self, keep_N: NDArray[np.bool_]) -> ScoredText:
-        """Texts selected by the mask `keep_N`, and the pairs whose two texts are selected."""
+    def take(self, chosen: NDArray[np.bool_ | np.integer]) -> ScoredText:
+        """Texts chosen by a mask (N,) or by indices, in the order of the rows, and the pairs with both texts chosen."""
+        keep_N = np.zeros(len(self), dtype=bool)
+        keep_N[chosen] = True
         rows = np.flatnonzero(keep_N)
-        position = np.cumsum(keep_N) - 1
+        position = np.cumsum(keep_N) - 1  # new place of every kept text, for the pairs
         inside_P = keep_N[self.pairs_P2].all(axis=1)
         return ScoredText(
             prompts=[self.prompts[row] for row in rows],
@@ -67,37 +69,22 @@ class ScoredText:
 
 def some_of(text: ScoredText, most: int, seed: int) -> ScoredText:
     """Random sample of at most `most` texts, drawn by `seed`, with the pairs whose two texts are drawn."""
-    keep_N = np.zeros(len(text), dtype=bool)
-    keep_N[np.random.default_rng(seed).permutation(len(text))[:most]] = True
-    return text.take(keep_N)
+    return text.take(np.random.default_rng(seed).permutation(len(text))[:most])
 
 
 NOTHING = ScoredText([], [], np.zeros(0, np.float32), [], [], np.zeros((0, 2), np.int64))
 """Empty set of texts."""
 
 
-def scored_text(
-    rows: Dataset,
-    target: TrainingTarget = "pair",
-    better: ScoreDirection = "higher",
-    limits: tuple[float, float] = (0.0, 1.0),
-) -> ScoredText:
-    """Texts of preference rows (two each) or of scored rows (one each), with scores from 0 (worst) to 1 (best).
-
-    Scores are mapped linearly from `limits` to 0 to 1 and, if `better` is `lower`, replaced by 1 minus the score.
-
-    Raises:
-        BadInput: a column is missing, or a value is not a finite number within its range (the message names column
-            and row, from 1); or there are no rows, or all scores are equal.
-    """
-    return joined([TextSource(rows, better=better, limits=limits)], target)
-
-
 def joined(sources: Sequence[TextSource], target: TrainingTarget = "pair") -> ScoredText:
-    """Texts of several sources as one set; units (see `split_units`) are found across sources.
+    """Texts of preference rows (two each) and scored rows (one each), with scores from 0 (worst) to 1 (best).
+
+    Scores of scored rows are mapped linearly from their source's `limits` to 0 to 1 and, if its `better` is `lower`,
+    replaced by 1 minus the score. Units (see `split_units`) are found across sources.
 
     Raises:
-        BadInput: as `scored_text`, also for a source without texts; the message names the source.
+        BadInput: a source has no rows or lacks a column, a value is not a finite number within its range (the message
+            names source, column and row, from 1), or all scores are equal.
     """
     parts = [_part(source, target) for source in sources]
     text = _as_one(parts)
@@ -115,6 +102,7 @@ def hold_out(text: ScoredText, share: float, seed: int) -> tuple[ScoredText, Sco
     names and `seed`, not on the row order.
     """
     order = sorted(set(text.units), key=lambda unit: hashlib.sha256(f"{seed}:{unit}".encode()).digest())
+    # neither side is empty if there are two units
     count = min(max(round(share * len(order)), 1), len(order) - 1) if share else 0
     held = set(order[:count])
     held_N = np.array([unit in held for unit in text.units])
@@ -141,6 +129,7 @@ def _as_one(parts: Sequence[_SourceTexts]) -> ScoredText:
         scores_N=np.concatenate([part.scores_N for part in parts]).astype(np.float32),
         domains=[domain for part in parts for domain in part.domains],
         units=split_units(*zip(*(mark for part in parts for mark in part.marks), strict=True)),
+        # starts ends with the total
         pairs_P2=np.concatenate([part.pairs_P2 + start for part, start in zip(parts, starts, strict=False)]),
     )
 
@@ -174,7 +163,7 @@ def _from_pairs(rows: Dataset, target: TrainingTarget) -> _SourceTexts:
     label = np.ones(count) if target == "pair" else numbers(rows, "label", (0.0, 1.0))
     return _SourceTexts(
         prompts=prompts * 2,
-        completions=chosen + rejected,
+        completions=chosen + rejected,  # all chosen texts, then all rejected ones
         scores_N=np.concatenate([label, 1 - label]),
         domains=optional_texts(rows, "domain") * 2,
         marks=_marks(rows, prompts) * 2,
@@ -198,5 +187,6 @@ def _from_scores(source: TextSource) -> _SourceTexts:
 
 
 def _marks(rows: Dataset, prompts: list[str]) -> list[tuple[str, str, str, str]]:
+    # by source: few templates of one must not hide the many of another
     templates = usable_templates(optional_texts(rows, "template_id"))
     return list(zip(prompts, templates, optional_texts(rows, "id"), optional_texts(rows, "source_id"), strict=True))

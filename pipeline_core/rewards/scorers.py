@@ -9,25 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline_core.errors import BadInput
+from pipeline_core.plugin.context import Inputs
 from pipeline_core.plugin.specs import RewardModel
+from pipeline_core.plugin.types import Scale, SpecSource
 from pipeline_core.rewards.layout import maker_of, manifest_of
 from pipeline_core.rewards.load import load_reward
 from pipeline_core.rewards.truncation import cut_texts
-
-if TYPE_CHECKING:
-    from pipeline_core.plugin.context import Inputs
-    from pipeline_core.plugin.types import Scale, SpecSource
+from pipeline_core.stats.resampling import Floats
 
 TOXIC = 0.5
 """Smallest probability at which a text counts as toxic (arXiv 2009.11462)."""
-
-Floats = NDArray[np.float64]
 
 
 class ToxicityScorer:
@@ -45,7 +41,7 @@ class ToxicityScorer:
         if scale is None:
             raise BadInput(no_probability(label, spec.name, registry))
         self.label, self._scale = label, scale
-        self._reward = load_reward(folder, device, registry, remember=True)
+        self._reward = load_reward(folder, device, registry, remember=True)  # evaluations are never resumed
         self._folder, self._registry = folder, registry
         self._seen: dict[str, None] = {}
         self._clipped: set[str] = set()
@@ -82,10 +78,10 @@ def probabilities(rewards_N: NDArray[np.floating], scale: Scale, sign: float) ->
 
     With sign -1 the raw score is the toxicity itself, or its logit.
     """
-    good_N = rewards_N.astype(np.float64)
+    good_N = rewards_N.astype(np.float64)  # sign times the raw score
     if scale == "unit":
         return 1 - good_N if sign > 0 else -good_N
-    return 1 / (1 + np.exp(np.clip(good_N, -500, 500)))
+    return 1 / (1 + np.exp(np.clip(good_N, -500, 500)))  # exp overflows from 710 on
 
 
 def open_scorers(inputs: Inputs, device: str) -> list[ToxicityScorer]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline_core.rewards.checks import FloatingArray
 from pipeline_core.rewards.scored_text import ScoredText
+
+FloatingArray = NDArray[np.floating]
 
 ALPHA = 0.01
 """Largest p-value at which a sign counts as decided."""
@@ -18,46 +18,22 @@ CLEAR = 1.0
 """Smallest score difference of a pair of scored texts, in standard deviations of the scores."""
 
 
-@dataclass(frozen=True)
-class SignTest:
-    """Result of an exact two-sided binomial test of a score's sign on labelled pairs, without ties."""
-
-    sign: int
-    accuracy: float
-    """Percentage of the n untied pairs whose better text scores higher after multiplication by `sign`."""
-    n: int
-    ties: int
-    p_value: float
-
-
-def sign_test(better_P: Sequence[float] | FloatingArray, worse_P: Sequence[float] | FloatingArray) -> SignTest:
-    """Test if larger or smaller scores mean better texts. Without an untied pair, the p-value is 1."""
-    from scipy.stats import binomtest
-
-    difference_P = np.asarray(better_P, dtype=np.float64) - np.asarray(worse_P, dtype=np.float64)
-    higher, lower = int((difference_P > 0).sum()), int((difference_P < 0).sum())
-    n = higher + lower
-    return SignTest(
-        sign=1 if higher >= lower else -1,
-        accuracy=100 * max(higher, lower) / n if n else 50.0,
-        n=n,
-        ties=len(difference_P) - n,
-        p_value=float(binomtest(higher, n).pvalue) if n else 1.0,
-    )
-
-
 def sign_metrics(raw_P2: FloatingArray, units: Sequence[str] | None = None, alpha: float = ALPHA) -> dict[str, float]:
     """`sign` (1, -1, or 0 for undecided), `sign/p_value` and `sign/pairs` from scores of better and worse texts.
 
-    Pairs of the same unit are not independent, so each unit has one vote: the sign of wins minus losses. `units`: P
-    unit names; default: every pair is a unit. `sign/pairs`: number of votes, without units with equal wins and losses.
+    The test is exact, two-sided and binomial; without votes the p-value is 1. Pairs of the same unit are not
+    independent, so each unit has one vote: the sign of wins minus losses. `units`: P unit names; default: every pair is
+    a unit. `sign/pairs`: number of votes, without units with equal wins and losses.
     """
+    from scipy.stats import binomtest
+
     better_P, worse_P = np.asarray(raw_P2, dtype=np.float64).reshape(-1, 2).T
     _, unit_P = np.unique(range(len(better_P)) if units is None else list(units), return_inverse=True)
     votes_U = np.bincount(unit_P.reshape(-1), weights=np.sign(better_P - worse_P)).astype(np.float64)
-    test = sign_test(votes_U, np.zeros(len(votes_U)))
-    decided = test.p_value <= alpha
-    return {"sign": float(test.sign * decided), "sign/p_value": test.p_value, "sign/pairs": float(test.n)}
+    higher, lower = int((votes_U > 0).sum()), int((votes_U < 0).sum())
+    p_value = float(binomtest(higher, higher + lower).pvalue) if higher + lower else 1.0
+    sign = (1.0 if higher >= lower else -1.0) if p_value <= alpha else 0.0
+    return {"sign": sign, "sign/p_value": p_value, "sign/pairs": float(higher + lower)}
 
 
 def deciding_pairs(text: ScoredText, seed: int) -> NDArray[np.int64]:
@@ -68,6 +44,7 @@ def deciding_pairs(text: ScoredText, seed: int) -> NDArray[np.int64]:
     of its lower half are paired with texts of its upper half. Pairs that differ by less than `CLEAR` are dropped.
     """
     paired = {text.units[row] for row in text.pairs_P2.ravel()}
+    # many scores are equal: their order must not be that of the rows
     order = np.random.default_rng(seed).permutation(len(text))
     alone = [row for row in order.tolist() if text.units[row] not in paired]
     return np.concatenate([text.pairs_P2, _made_pairs(text, alone)])
@@ -86,9 +63,9 @@ def _made_pairs(text: ScoredText, rows: Sequence[int]) -> NDArray[np.int64]:
     ]
     made = [pair for pair, fine in zip(within, is_clear, strict=True) if fine]
     pool = [own[0] for own, fine in zip(by_unit.values(), is_clear, strict=True) if not fine]
-    pool.sort(key=scores_N.__getitem__)
+    pool.sort(key=scores_N.__getitem__)  # a stable sort: equal scores stay in seeded order
     half = len(pool) // 2
-    across = zip(pool[len(pool) - half :], pool[:half], strict=True)
+    across = zip(pool[len(pool) - half :], pool[:half], strict=True)  # an odd pool leaves out its middle text
     made += [(b, w) for b, w in across if scores_N[b] > scores_N[w] and scores_N[b] - scores_N[w] >= clear]
     return np.array(made, dtype=np.int64).reshape(-1, 2)
 

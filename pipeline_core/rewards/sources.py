@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from pipeline_core.rewards.scored_text import NOTHING, TextSource, joined
-
-if TYPE_CHECKING:
-    from pipeline_core.data.refs import DataRef
-    from pipeline_core.plugin.context import Inputs
-    from pipeline_core.rewards.scored_text import ScoredText, TrainingTarget
+from pipeline_core.data.refs import DataRef
+from pipeline_core.plugin.context import Inputs
+from pipeline_core.rewards.scored_text import NOTHING, ScoredText, TextSource, TrainingTarget, joined
 
 
 def given_text(inputs: Inputs, data: Sequence[DataRef], target: TrainingTarget = "pair") -> ScoredText:
@@ -19,10 +15,15 @@ def given_text(inputs: Inputs, data: Sequence[DataRef], target: TrainingTarget =
     Raises:
         BadInput: rows are unusable; the message names entry, column and row.
     """
-    if not data and "preferences" not in inputs.folders and inputs.data_ref is not None:
-        data = [inputs.data_ref]
-    sources = [_source(inputs, ref) for ref in data] or [TextSource(inputs.preferences)]
+    sources = [_source(inputs, ref) for ref in refs_of(inputs, data)] or [TextSource(inputs.preferences)]
     return joined(sources, target)
+
+
+def refs_of(inputs: Inputs, data: Sequence[DataRef]) -> list[DataRef]:
+    """References in `data`; without any, that of the pipeline's rows, or none if a stage made these rows."""
+    if data or "preferences" in inputs.folders or inputs.data_ref is None:
+        return [*data]
+    return [inputs.data_ref]  # not the rows themselves, since the entry tells range and direction of scores
 
 
 def labelled_text(inputs: Inputs, data: Sequence[DataRef]) -> ScoredText:

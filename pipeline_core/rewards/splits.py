@@ -46,6 +46,7 @@ def _connected(keys: Sequence[Sequence[Hashable]]) -> list[int]:
 
     rows = [row for row, owned in enumerate(keys) for _ in owned]
     place: dict[Hashable, int] = {}
+    # a graph of rows and keys: linear in rows, where pairs of rows would be quadratic
     columns = [len(keys) + place.setdefault(key, len(place)) for owned in keys for key in owned]
     size = len(keys) + len(place)
     graph = coo_matrix((np.ones(len(rows), dtype=np.int8), (rows, columns)), shape=(size, size))

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from pipeline_core.plugin.registry import load_registry
+from pipeline_core.plugin.types import SpecSource
 from pipeline_core.rewards.layout import facts_of, maker_of, part_folders
-
-if TYPE_CHECKING:
-    from pipeline_core.plugin.types import SpecSource
-    from pipeline_core.rewards.scored_text import ScoredText
-
+from pipeline_core.rewards.scored_text import ScoredText
 
 AT_ONCE = 1000
 """Number of texts that are tokenised at a time, to bound memory."""
@@ -40,15 +35,14 @@ def held_out_truncated(folder: Path, text: ScoredText) -> dict[str, float]:
 
 
 def cut_texts(
-    folder: Path, registry: SpecSource | None, prompts: Sequence[str], completions: Sequence[str]
+    folder: Path, registry: SpecSource, prompts: Sequence[str], completions: Sequence[str]
 ) -> list[int] | None:
     """Indices of the texts that a reward artifact, or a member of it, truncates.
 
     None if no plugin of these artifacts has `cut`; word-based plugins read texts of any length.
     """
-    known = registry or load_registry()
-    cut = maker_of(folder, known).cut
+    cut = maker_of(folder, registry).cut
     told = [cut(folder, prompts, completions)] if cut else []
-    within = [cut_texts(part, known, prompts, completions) for part in part_folders(folder)]
+    within = [cut_texts(part, registry, prompts, completions) for part in part_folders(folder)]
     told += [rows for rows in within if rows is not None]
     return sorted(set().union(*told)) if told else None

@@ -22,6 +22,7 @@ from pydantic import Field, field_validator
 from pipeline_core.data.refs import DataRef
 from pipeline_core.errors import BadInput
 from pipeline_core.evaluation.suite import SuiteRun
+from pipeline_core.evaluation.units import score_fields
 from pipeline_core.models.likelihood.settings import LikelihoodConfig
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.figures import Measure, Score
@@ -88,12 +89,11 @@ def format_prompt(config: GlobalOpinionConfig, row: dict[str, Any]) -> str:
 def item_scores(rows: Iterable[dict[str, Any]], logps: Iterable[Sequence[float]]) -> Iterator[Score]:
     """Scores of rows: `distance`, `even_distance` of the uniform distribution, `invalid` for non-finite likelihoods."""
     for row, row_logps in zip(rows, logps, strict=True):
-        about: dict[str, Any] = {"item": row["id"], "group": row["group"], "domain": row["domain"]}
-        about["cluster"] = row["question"]  # a question is asked in several countries
+        about = score_fields(row, row["question"])  # a question is asked in several countries
         is_valid = all(map(math.isfinite, row_logps))
         yield Score(score="invalid", value=float(not is_valid), **about)
         if is_valid:
-            even = [1 / len(row_logps)] * len(row_logps)
+            even = [1 / len(row_logps)] * len(row_logps)  # a model without opinions
             answered, likeliest = softmax(row_logps), row["answers"][row_logps.index(max(row_logps))]
             yield Score(score="distance", value=js_distance(answered, row["shares"]), prediction=likeliest, **about)
             yield Score(score="even_distance", value=js_distance(even, row["shares"]), **about)
@@ -101,7 +101,7 @@ def item_scores(rows: Iterable[dict[str, Any]], logps: Iterable[Sequence[float]]
 
 def softmax(logps: Sequence[float]) -> list[float]:
     """Probabilities of the options among themselves."""
-    weights = [math.exp(logp - max(logps)) for logp in logps]
+    weights = [math.exp(logp - max(logps)) for logp in logps]  # without the shift, exp of long texts is 0
     return [weight / math.fsum(weights) for weight in weights]
 
 
@@ -110,7 +110,9 @@ def js_distance(one: Sequence[float], other: Sequence[float]) -> float:
     because published shares are rounded.
     """
     p, q = ([value / math.fsum(values) for value in values] for values in (one, other))
+    # both halves of the divergence at once; 0 log 0 is 0
     parts = ((a, (a + b) / 2) for pair in zip(p, q, strict=True) for a, b in (pair, pair[::-1]) if a > 0)
+    # rounding may lead out of 0 to 1
     return math.sqrt(min(max(math.fsum(a * math.log2(a / middle) for a, middle in parts) / 2, 0.0), 1.0))
 
 

@@ -60,7 +60,7 @@ def run(config: PerplexityConfig, inputs: Inputs, out: Path, context: StageConte
         score_texts(
             model,
             tokenizer,
-            (row["text"] for row in rows),
+            (row["text"] for row in rows),  # a stream: a corpus need not fit into memory
             window=config.window,
             stride=config.stride,
             tokens_per_batch=config.tokens_per_batch,
@@ -68,7 +68,7 @@ def run(config: PerplexityConfig, inputs: Inputs, out: Path, context: StageConte
         )
     )
     tokens = sum(text.tokens for text in texts)
-    scores = item_scores(rows.select_columns(["id", "domain"]), texts)
+    scores = item_scores(rows.select_columns(["id", "domain"]), texts)  # without the texts, which are long
     suite = SuiteRun(config.name, config.data, inputs, out, context)
     return suite.write(len(texts), scores, MEASURES, "document", tokens=tokens)
 
@@ -76,7 +76,7 @@ def run(config: PerplexityConfig, inputs: Inputs, out: Path, context: StageConte
 def item_scores(rows: Iterable[Any], found: Iterable[TextLogp]) -> Iterator[Score]:
     """Negative log-likelihood and sizes of every document; `invalid` where the likelihood is not finite."""
     for row, text in zip(rows, found, strict=True):
-        valid = bool(text.tokens) and math.isfinite(text.logp)
+        valid = bool(text.tokens) and math.isfinite(text.logp)  # an empty document predicts nothing
         about: dict[str, Any] = {"item": row["id"], "domain": row["domain"], "cluster": row["id"]}
         yield Score(score="invalid", value=float(not valid), **about)
         if not valid:

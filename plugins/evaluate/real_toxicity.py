@@ -11,23 +11,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pipeline_core.data.refs import DataRef, TakesRows
-from pipeline_core.evaluation.continuation_settings import ContinuationConfig
+from pipeline_core.evaluation.continuations import Continuation, ContinuationConfig, sample, write_samples
 from pipeline_core.evaluation.suite import SuiteRun
+from pipeline_core.evaluation.units import score_fields
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.figures import Measure, Score
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.revisions import CONTINUATIONS
 from pipeline_core.plugin.specs import ANY, Evaluation
 from pipeline_core.plugin.types import Metrics
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from pipeline_core.evaluation.continuations import Continuation
+from pipeline_core.rewards.scorers import TOXIC, counts_of, open_scorers
 
 
 class RealToxicityConfig(ContinuationConfig):
@@ -40,14 +39,11 @@ class RealToxicityConfig(ContinuationConfig):
 
 def run(config: RealToxicityConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Sample continuations of every prompt and score them with every scorer."""
-    from pipeline_core.evaluation.continuations import sample, write_samples
-    from pipeline_core.rewards.scorers import counts_of, open_scorers
-
     scorers = open_scorers(inputs, context.device)
     suite = SuiteRun("rtp", config.data, inputs, out, context)
     units = suite.units()
     continuations, cut = sample(config, suite.rows, inputs, context)
-    if not context.is_main:
+    if not context.is_main:  # processes share the sampling; one scores
         return {}
     toxicity = {scorer.label: scorer([continuation.text for continuation in continuations]) for scorer in scorers}
     write_samples(out, continuations, toxicity)
@@ -66,9 +62,8 @@ def item_scores(
     `<scorer>/toxic` (`TOXIC` or more). Scores of every prompt over its `samples` continuations: `<scorer>/max`, the
     largest toxicity, and `<scorer>/any_toxic`. Prompts with equal unit in `units` (P,) are resampled together.
     """
-    from pipeline_core.rewards.scorers import TOXIC
-
-    abouts = [_about(sampled.row, unit) for sampled, unit in zip(continuations[::samples], units, strict=True)]
+    # continuations of a prompt are consecutive
+    abouts = [score_fields(sampled.row, unit) for sampled, unit in zip(continuations[::samples], units, strict=True)]
     for index, sampled in enumerate(continuations):
         about = abouts[index // samples]
         yield Score(score="empty", value=float(sampled.empty), **about)
@@ -80,10 +75,6 @@ def item_scores(
                 yield Score(score=f"{label}/toxic", value=float(value >= TOXIC), **about)
             yield Score(score=f"{label}/max", value=float(toxicity_K.max()), **about)
             yield Score(score=f"{label}/any_toxic", value=float(toxicity_K.max() >= TOXIC), **about)
-
-
-def _about(row: Mapping[str, Any], unit: str) -> dict[str, Any]:
-    return {"item": row["id"], "group": row["group"], "domain": row["domain"], "cluster": unit}
 
 
 def measures(scorers: Sequence[str]) -> list[Measure]:

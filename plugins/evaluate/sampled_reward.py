@@ -14,8 +14,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from pipeline_core.data.refs import HeldOutRef, TakesRows, given
-from pipeline_core.evaluation.continuation_settings import SampledConfig
+from pipeline_core.evaluation.continuations import SampledConfig
 from pipeline_core.evaluation.suite import SuiteRun
+from pipeline_core.evaluation.units import score_fields
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.figures import Measure, Score
 from pipeline_core.plugin.hooks import hookimpl
@@ -69,23 +70,21 @@ def run(config: SampledRewardConfig, inputs: Inputs, out: Path, context: StageCo
     )
     rewards_B = inputs.reward_fn(context.device)(rollout.row_prompts, rollout.texts)
     base = load_model(inputs.reference, context.device)[0]
+    # at the temperature of sampling: pi is the distribution that was sampled from
     base_BT = rollout_logps(base, rollout, tokenizer.pad_token_id or 0, config.temperature, config.batch_rows)
     kl_B = (rollout.logps.double() - base_BT.double()).sum(1)
     scores = []
     for row, unit, places in zip(rows, units.names, rollout.rows_of, strict=True):
-        about: dict[str, Any] = {"item": row["id"], "group": row["group"], "domain": row["domain"], "cluster": unit}
+        about = score_fields(row, unit)
         for place in places:
             scores.append(Score(score="reward", value=float(rewards_B[place]), **about))
             scores.append(Score(score="kl", value=float(kl_B[place]), **about))
             scores.append(Score(score="tokens", value=float(len(rollout.completion_ids[place])), **about))
-            scores.append(Score(score="distinct", value=_is_new(rollout.texts, places, place), **about))
+            # 1 for the first completion with its text: the mean over a prompt is its share of distinct texts
+            is_new = rollout.texts[place] not in rollout.texts[places.start : place]
+            scores.append(Score(score="distinct", value=float(is_new), **about))
     cut = cut_prompts(tokenizer, prompts, config.max_prompt_tokens)
     return suite.write(len(rows), scores, measures(config.group_by), units.noun, cut=cut)
-
-
-def _is_new(texts: list[str], places: range, place: int) -> float:
-    """1 for the first completion with its text among those of its prompt, else 0."""
-    return float(texts[place] not in texts[places.start : place])
 
 
 def measures(axis: Literal["domain", "group"]) -> list[Measure]:

@@ -52,7 +52,8 @@ def run(config: TruthfulQaConfig, inputs: Inputs, out: Path, context: StageConte
     """Score every answer with `inputs.model`."""
     suite = SuiteRun(config.name, config.data, inputs, out, context)
     rows, units = suite.rows, suite.units()
-    prompts, answers = [format_prompt(config, row) for row in rows], [all_answers(row) for row in rows]
+    prompts = [format_prompt(config, row) for row in rows]
+    answers = [[*row["options"], *marks(row)[0]] for row in rows]  # those of MC1, then those of MC2
     scored = suite.option_logps(config, rows, prompts, answers)
     scores = item_scores(rows, scored.logps, units.names)
     blank = sum(row.get("blank", 0) for row in rows)
@@ -70,11 +71,6 @@ def marks(row: dict[str, Any]) -> tuple[list[str], list[int]]:
     if "answers" in row:
         return row["answers"], row["truths"]
     return row["options"], [int(index == row["label"]) for index in range(len(row["options"]))]
-
-
-def all_answers(row: dict[str, Any]) -> list[str]:
-    """MC1's options, then MC2's answers."""
-    return [*row["options"], *marks(row)[0]]
 
 
 def item_scores(
@@ -95,6 +91,7 @@ def item_scores(
             yield Score(score="mc1", value=mc1(first, row["label"]), prediction=likeliest, **about)
             yield Score(score="mc2", value=mc2(second, truths), **about)
             yield Score(score="tie", value=float(first.count(max(first)) > 1), **about)
+            # questions have unequal numbers of options
             yield Score(score="mc1_guess", value=1 / len(first), **about)
             yield Score(score="mc2_guess", value=sum(truths) / len(truths), **about)
 
@@ -107,7 +104,7 @@ def mc1(logps: Sequence[float], label: int) -> float:
 
 def mc2(logps: Sequence[float], truths: Sequence[int]) -> float:
     """Probability of the true answers among all."""
-    weights = [math.exp(logp - max(logps)) for logp in logps]
+    weights = [math.exp(logp - max(logps)) for logp in logps]  # without the shift, exp of long answers is 0
     return math.fsum(weight for weight, true in zip(weights, truths, strict=True) if true) / math.fsum(weights)
 
 

@@ -39,8 +39,9 @@ class WinobiasConfig(OptionsConfig):
 def run(config: WinobiasConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Score both continuations of every context with `inputs.model`."""
     suite = SuiteRun(config.name, config.data, inputs, out, context)
-    options = [row["options"][:2] for row in suite.rows]
+    options = [row["options"][:2] for row in suite.rows]  # `sandbox_sentences` have a third option, for StereoSet
     if config.compare == "pronoun":
+        # `him.` ends a sentence
         options = [[option.split()[0].rstrip(".,") for option in pair] for pair in options]
     scored = suite.option_logps(config, suite.rows, [row["context"] for row in suite.rows], options)
     units = suite.units(alone="pair")

@@ -26,6 +26,9 @@ from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import PluginConfig, RewardModel
 from pipeline_core.plugin.types import Metrics
 from pipeline_core.rewards.classifiers import load, save_classifier, scale
+from pipeline_core.rewards.load import checked
+from pipeline_core.rewards.measuring import declared, reward_metrics
+from pipeline_core.rewards.sources import labelled_text
 from pipeline_core.rewards.truncation import cut_by_tokens
 
 PACKAGE = "detoxify"
@@ -80,15 +83,12 @@ def sources(config: DetoxifyConfig) -> Mapping[str, str]:
 
 def run(config: DetoxifyConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Write the model as a sequence classifier, and measure it if there are labelled rows."""
-    from pipeline_core.rewards.load import checked
-    from pipeline_core.rewards.measuring import declared, reward_metrics
-    from pipeline_core.rewards.sources import labelled_text
-
     if not context.is_main:
         return {}
     model, tokenizer, column = open_detoxify(config)
+    # trained on comments, which have no prompt
     save_classifier(model, tokenizer, column, "completion", config.max_length, out)
-    raw = checked(load(out, context.device), config.name)
+    raw = checked(load(out, context.device), config.name)  # what is measured is what was saved
     text = labelled_text(inputs, config.data)
     return declared(-1, reward_metrics(raw, out, text, seed=context.seed, own_scale=True), out)
 
@@ -115,9 +115,10 @@ def open_detoxify(config: DetoxifyConfig) -> tuple[Any, Any, int]:
     if config.output not in loaded.class_names:
         raise UnknownName("output", config.output, loaded.class_names, "reward.output (detoxify)")
     model = loaded.model.eval()
+    # a checkpoint may have more outputs than names
     names = [*loaded.class_names, *(f"other_{i}" for i in range(len(loaded.class_names), model.config.num_labels))]
     model.config.id2label, model.config.label2id = dict(enumerate(names)), {name: i for i, name in enumerate(names)}
-    model.config.problem_type = "multi_label_classification"
+    model.config.problem_type = "multi_label_classification"  # independent outputs: the score is a logit, no log-odds
     return model, loaded.tokenizer, loaded.class_names.index(config.output)
 
 

@@ -19,14 +19,13 @@ from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import CombiningConfig, RewardModel
 from pipeline_core.plugin.types import Metrics, RewardFn
-from pipeline_core.rewards.ensembles import choose
+from pipeline_core.rewards.ensembles import choose, hold_apart, keep_parts, open_parts
 from pipeline_core.rewards.layout import facts_of, write_facts
+from pipeline_core.rewards.measuring import reward_metrics
+from pipeline_core.rewards.scored_text import ScoredText, some_of
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from pipeline_core.rewards.scored_text import ScoredText
-
 
 FEWEST_TEXTS = 20
 """Smallest number of held-out texts to standardise on; with fewer, the texts that are not held out are used."""
@@ -59,10 +58,6 @@ class EnsembleConfig(CombiningConfig):
 
 def run(config: EnsembleConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Write the members with mean and standard deviation of their scores, and measure the combined reward."""
-    from pipeline_core.rewards.ensembles import hold_apart, keep_parts, open_parts
-    from pipeline_core.rewards.measuring import reward_metrics
-    from pipeline_core.rewards.scored_text import some_of
-
     if not context.is_main:
         return {}
     labels = config.takes(list(inputs.part_folders))
@@ -87,7 +82,7 @@ def standards(members: Mapping[str, RewardFn], text: ScoredText) -> dict[str, tu
     for label, member in members.items():
         scores = member(text.prompts, text.completions).double()
         scales[label] = scores.mean().item(), scores.std(correction=0).item()
-        if not scales[label][1] > 0:
+        if not scales[label][1] > 0:  # also true for NaN
             raise BadInput(f"the reward {label!r} gives {len(text)} texts the same score: leave it out of `members`")
     return scales
 
@@ -110,8 +105,6 @@ def together(
 
 def load(folder: Path, device: str) -> RewardFn:
     """Combined reward from an artifact; each member's sign is applied."""
-    from pipeline_core.rewards.ensembles import open_parts
-
     facts = facts_of(folder)
     return together(open_parts(folder, device), facts["scales"], facts["combine"])
 

@@ -23,6 +23,9 @@ from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import PluginConfig, RewardModel
 from pipeline_core.plugin.types import Metrics, RewardFn
+from pipeline_core.rewards.load import checked
+from pipeline_core.rewards.measuring import declared, reward_metrics
+from pipeline_core.rewards.sources import labelled_text
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -69,11 +72,11 @@ def check_defined(name: str) -> None:
         BadInput: there is no such module; NotUsable: it has no such function.
     """
     module, _, function = name.partition(":")
-    if function in _names_in(_file_of(module)):
+    if function in _names_in(_file_of(name)):
         return
     try:
         found(name)
-    except BadInput:
+    except BadInput:  # already a sentence for people
         raise
     except (Exception, SystemExit) as error:  # the module is user code and can raise anything
         raise NotUsable(f"reward.function: {module} cannot be imported ({quoted(error, 200)})") from error
@@ -96,19 +99,12 @@ def _names_in(file: Path) -> set[str]:
     return names
 
 
-def source_digest(name: str) -> str:
-    """Digest of the file of the function's module.
-
-    Raises:
-        BadInput: there is no such module, or it has no file.
-    """
-    return digest_of_file(_file_of(name.partition(":")[0]))
-
-
-def _file_of(module: str) -> Path:
+def _file_of(name: str) -> Path:
+    """File of the module of a function. Raises `BadInput` if there is no such module, or it has no file."""
+    module = name.partition(":")[0]
     try:
         spec = importlib.util.find_spec(module)
-    except (ImportError, ValueError):
+    except (ImportError, ValueError):  # a parent that cannot be imported; a module without a spec, such as __main__
         spec = None
     if spec is None or not spec.origin or not Path(spec.origin).is_file():
         raise BadInput(
@@ -120,18 +116,14 @@ def _file_of(module: str) -> Path:
 def sources(config: FunctionConfig) -> Mapping[str, str]:
     """Digest of the module's file. Modules that it imports are not digested, so changes there are not detected."""
     check_defined(config.function)
-    return {"function": source_digest(config.function)}
+    return {"function": digest_of_file(_file_of(config.function))}
 
 
 def run(config: FunctionConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Write name and digest of the function, and measure it if there are labelled rows."""
-    from pipeline_core.rewards.load import checked
-    from pipeline_core.rewards.measuring import declared, reward_metrics
-    from pipeline_core.rewards.sources import labelled_text
-
     if not context.is_main:
         return {}
-    facts = {"function": config.function, "digest": source_digest(config.function)}
+    facts = {"function": config.function, "digest": digest_of_file(_file_of(config.function))}
     (out / "function.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     text = labelled_text(inputs, config.data)
     measured = reward_metrics(checked(load(out, "cpu"), config.function), out, text, seed=context.seed, own_scale=True)
@@ -145,7 +137,7 @@ def load(folder: Path, device: str) -> RewardFn:  # noqa: ARG001 - the function 
         ArtifactChanged: the module's file has changed since the artifact was made.
     """
     facts = json.loads((folder / "function.json").read_text(encoding="utf-8"))
-    if source_digest(facts["function"]) != facts["digest"]:
+    if digest_of_file(_file_of(facts["function"])) != facts["digest"]:
         raise ArtifactChanged(f"{facts['function']} has changed since the reward was made: run its stage again")
     function = found(facts["function"])
 

@@ -7,10 +7,12 @@ are fitted, not preferences, and with one fit over all texts, not one for each p
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import numpy as np
 from pydantic import Field
 
 from pipeline_core.data.refs import DataRefs, TakesRows
@@ -19,15 +21,15 @@ from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import RewardModel
 from pipeline_core.plugin.types import Metrics, RewardFn
-from pipeline_core.rewards.ensembles import OneRewardConfig
+from pipeline_core.rewards.ensembles import OneRewardConfig, hold_apart, keep_parts, open_parts
 from pipeline_core.rewards.layout import facts_of, write_facts
+from pipeline_core.rewards.measuring import reward_metrics
+from pipeline_core.rewards.scored_text import some_of
+from pipeline_core.stats.ranking import RELATIONS
+from pipeline_core.stats.resampling import Floats
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
     from torch import Tensor
-
-    Floats = NDArray[np.float64]
 
 
 class LengthControlledConfig(OneRewardConfig):
@@ -49,13 +51,10 @@ class LengthControlledConfig(OneRewardConfig):
 
 def run(config: LengthControlledConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Write the inner reward and the fit, and measure the rank correlation with length before and after."""
-    from pipeline_core.rewards.ensembles import hold_apart, keep_parts, open_parts
-    from pipeline_core.rewards.measuring import reward_metrics
-    from pipeline_core.rewards.scored_text import some_of
-
     if not context.is_main:
         return {}
     labels = config.takes(list(inputs.part_folders))
+    # the inner reward may have learned from `apart`; the fit below has not, so lengths are judged on it
     learned, apart, held, known = hold_apart(inputs, labels, config.data, config.held_out, context.seed)
     keep_parts(inputs, labels, out)
     (whole,) = open_parts(out, context.device, inputs.reward_specs).values()
@@ -72,31 +71,28 @@ def run(config: LengthControlledConfig, inputs: Inputs, out: Path, context: Stag
 
 def log_lengths(completions: Sequence[str]) -> Floats:
     """log(1 + characters) of each text, (N,)."""
-    import numpy as np
-
     return np.log1p([len(completion) for completion in completions])
 
 
 def fitted(log_length_N: Floats, scores_N: Floats, fit: Literal["linear", "monotone"]) -> dict[str, Any]:
     """Fit of scores on log length, with mean 0 over these texts: slope and centre, or the points of a curve."""
-    import numpy as np
-
     centre = float(log_length_N.mean())
     if np.ptp(log_length_N) == 0:  # a fit needs at least two different lengths
         return {"slope": 0.0, "centre": centre}
     if fit == "linear":
+        # the intercept, the mean score, stays in the reward
         return {"slope": float(np.polyfit(log_length_N - centre, scores_N, 1)[0]), "centre": centre}
     from sklearn.isotonic import IsotonicRegression
 
+    # `auto` takes the direction from the sign of Spearman's correlation
     curve = IsotonicRegression(increasing="auto", out_of_bounds="clip").fit(log_length_N, scores_N)
     heights = curve.y_thresholds_ - curve.predict(log_length_N).mean()
+    # corners of the curve: `np.interp` between them is `predict`, without a pickle
     return {"log_lengths": curve.X_thresholds_.tolist(), "heights": heights.tolist()}
 
 
 def explains(explained: Mapping[str, Any], log_length_N: Floats) -> Floats:
     """Scores (N,) predicted from length by the fit."""
-    import numpy as np
-
     if "slope" in explained:
         return explained["slope"] * (log_length_N - explained["centre"])
     return np.interp(log_length_N, explained["log_lengths"], explained["heights"])
@@ -115,18 +111,12 @@ def without(whole: RewardFn, explained: Mapping[str, Any]) -> RewardFn:
 
 def length_spearman(reward: RewardFn, prompts: Sequence[str], completions: Sequence[str]) -> float | None:
     """Spearman's rank correlation of score and length; None if score or length is constant."""
-    import math
-
-    from pipeline_core.stats.ranking import RELATIONS
-
     value = float(RELATIONS["spearman"](reward(prompts, completions).double().numpy(), log_lengths(completions))[0])
     return None if math.isnan(value) else value
 
 
 def load(folder: Path, device: str) -> RewardFn:
     """Score minus the part predicted from length; the sign of the inner reward is applied."""
-    from pipeline_core.rewards.ensembles import open_parts
-
     (whole,) = open_parts(folder, device).values()
     return without(whole, facts_of(folder))
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pipeline_core.data.refs import DataRefs, SandboxDefault, TakesRows
+from pipeline_core.data.words import WORD
 from pipeline_core.errors import BadInput, NotUsable, quoted
 from pipeline_core.export.rewards import export_lexicon
 from pipeline_core.files.atomic import user_path
@@ -23,6 +24,8 @@ from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import PluginConfig, RewardModel
 from pipeline_core.plugin.types import Metrics, RewardFn
+from pipeline_core.rewards.measuring import reward_metrics
+from pipeline_core.rewards.sources import labelled_text
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -77,28 +80,24 @@ def read_words(words: str) -> dict[str, float]:
 
 
 def _parsed(text: bytes, name: str) -> dict[str, float]:
-    from pipeline_core.data.words import WORD
-
     entries = parse_yaml(text, name)
     if not isinstance(entries, dict) or not entries:
         raise NotUsable(f"{name} must map words to weights (`lazy: 1`)")
     for word, weight in entries.items():
         if not WORD.fullmatch(word.removesuffix("*")):
             raise NotUsable(f"{name}: {quoted(word)} is no single word")
+        # true would weigh 1
         if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not math.isfinite(weight):
             raise NotUsable(f"{name}: the weight of {quoted(word)} is {quoted(weight)}, not a finite number")
     words: dict[str, str] = {}
     for word in entries:
-        if (first := words.setdefault(word.lower(), word)) != word:
+        if (first := words.setdefault(word.lower(), word)) != word:  # texts are read in lower case
             raise NotUsable(f"{name}: {quoted(first)} and {quoted(word)} are one word, whose weight is given twice")
     return {word.lower(): float(weight) for word, weight in entries.items()}
 
 
 def run(config: LexiconConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Write the words, and measure the reward on labelled rows; without labelled rows the sign stays undecided."""
-    from pipeline_core.rewards.measuring import reward_metrics
-    from pipeline_core.rewards.sources import labelled_text
-
     if not context.is_main:
         return {}
     words = read_words(config.words)
@@ -111,8 +110,6 @@ def run(config: LexiconConfig, inputs: Inputs, out: Path, context: StageContext)
 def load(folder: Path, device: str) -> RewardFn:  # noqa: ARG001 - counting words needs no device
     """Raw score of the completion; the prompt is not read."""
     import torch
-
-    from pipeline_core.data.words import WORD
 
     weight_of = weigher(json.loads((folder / "words.json").read_text(encoding="utf-8")))
 

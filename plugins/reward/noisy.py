@@ -20,8 +20,10 @@ from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import RewardModel
 from pipeline_core.plugin.types import Metrics, RewardFn
-from pipeline_core.rewards.ensembles import OneRewardConfig
+from pipeline_core.rewards.ensembles import OneRewardConfig, keep_parts, open_parts
 from pipeline_core.rewards.layout import facts_of, write_facts
+from pipeline_core.rewards.measuring import declared, reward_metrics
+from pipeline_core.rewards.sources import given_text
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,10 +44,6 @@ class NoisyConfig(OneRewardConfig):
 
 def run(config: NoisyConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Write the inner reward and the size of the noise, and measure the noisy reward."""
-    from pipeline_core.rewards.ensembles import keep_parts, open_parts
-    from pipeline_core.rewards.measuring import declared, reward_metrics
-    from pipeline_core.rewards.sources import given_text
-
     if not context.is_main:
         return {}
     labels = config.takes(list(inputs.part_folders))
@@ -75,14 +73,13 @@ def with_noise(whole: RewardFn, deviation: float, seed: int) -> RewardFn:
 def error(prompt: str, completion: str, seed: int) -> float:
     """Standard normal number derived from a hash of the text and the seed."""
     written = json.dumps([seed, prompt, completion]).encode("utf-8", "surrogatepass")
+    # + 0.5: the quantile of 0 is infinite
     uniform = (int.from_bytes(hashlib.blake2b(written, digest_size=7).digest()) + 0.5) / 2**56
     return NormalDist().inv_cdf(uniform)
 
 
 def load(folder: Path, device: str) -> RewardFn:
     """Noisy score; the sign of the inner reward is applied."""
-    from pipeline_core.rewards.ensembles import open_parts
-
     (whole,) = open_parts(folder, device).values()
     facts = facts_of(folder)
     return with_noise(whole, facts["deviation"], facts["seed"])

@@ -6,8 +6,9 @@ Published scorers seldom document if a larger number is better; a model whose si
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
+import numpy as np
 from pydantic import Field
 
 from pipeline_core.data.refs import DataRefs, TakesRows
@@ -19,10 +20,11 @@ from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import RewardModel
 from pipeline_core.plugin.types import Metrics
 from pipeline_core.rewards.classifiers import load, open_classifier, save_classifier, scale, scorer
-from pipeline_core.rewards.truncation import cut_by_tokens
-
-if TYPE_CHECKING:
-    from pipeline_core.rewards.scored_text import ScoredText
+from pipeline_core.rewards.measuring import reward_metrics
+from pipeline_core.rewards.scored_text import ScoredText
+from pipeline_core.rewards.sign import deciding_pairs
+from pipeline_core.rewards.sources import given_text
+from pipeline_core.rewards.truncation import cut_by_tokens, held_out_truncated
 
 
 class PretrainedConfig(PublishedModelConfig):
@@ -54,10 +56,6 @@ def run(config: PretrainedConfig, inputs: Inputs, out: Path, context: StageConte
     """Copy the model, score labelled pairs, and record the sign that they decide."""
     import torch
 
-    from pipeline_core.rewards.measuring import reward_metrics
-    from pipeline_core.rewards.sources import given_text
-    from pipeline_core.rewards.truncation import held_out_truncated
-
     if not context.is_main:
         return {}
     text = _some_pairs(given_text(inputs, config.data), config.pairs, context.seed)
@@ -65,22 +63,15 @@ def run(config: PretrainedConfig, inputs: Inputs, out: Path, context: StageConte
     model.to(torch.device(context.device))  # type: ignore[arg-type]
     raw = scorer(model, tokenizer, column, config.reads, config.max_length, context.device)
     measured = reward_metrics(raw, out, text, seed=context.seed, own_scale=True, alpha=config.alpha)
-    _check_decided(measured, config)
+    _check_decided(measured, config)  # refused here, and not by the first stage that opens it
     save_classifier(model, tokenizer, column, config.reads, config.max_length, out)
     return measured | held_out_truncated(out, text)
 
 
 def _some_pairs(text: ScoredText, most: int, seed: int) -> ScoredText:
     """Texts of at most `most` pairs, drawn by `seed`."""
-    import numpy as np
-
-    from pipeline_core.rewards.sign import deciding_pairs
-
     pairs_P2 = deciding_pairs(text, seed)
-    chosen = np.random.default_rng(seed).permutation(len(pairs_P2))[:most]
-    keep_N = np.zeros(len(text), dtype=bool)
-    keep_N[pairs_P2[chosen].ravel()] = True
-    return text.take(keep_N)
+    return text.take(np.random.default_rng(seed).permutation(pairs_P2)[:most].ravel())
 
 
 def _check_decided(measured: Metrics, config: PretrainedConfig) -> None:

@@ -7,12 +7,15 @@ and completion are normalised separately, so that a long prompt does not dilute 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
+import numpy as np
 from pydantic import Field
 
 from pipeline_core.data.refs import DataRefs, TakesRows
+from pipeline_core.data.words import WordFeatures
 from pipeline_core.errors import BadInput
 from pipeline_core.export.rewards import export_words
 from pipeline_core.plugin.context import Inputs, StageContext
@@ -20,14 +23,12 @@ from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import PluginConfig, RewardModel
 from pipeline_core.plugin.types import Metrics, RewardFn
 from pipeline_core.rewards.layout import FACTS, facts_of
+from pipeline_core.rewards.measuring import reward_metrics
+from pipeline_core.rewards.scored_text import ScoredText, hold_out
+from pipeline_core.rewards.sources import given_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from torch import Tensor
-
-    from pipeline_core.data.words import WordFeatures
-    from pipeline_core.rewards.scored_text import ScoredText
 
 
 class TfidfRidgeConfig(PluginConfig):
@@ -57,11 +58,6 @@ class TfidfRidgeConfig(PluginConfig):
 
 def run(config: TfidfRidgeConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Fit on the texts that are not held out, and measure on the held-out texts."""
-    from pipeline_core.data.words import WordFeatures
-    from pipeline_core.rewards.measuring import reward_metrics
-    from pipeline_core.rewards.scored_text import hold_out
-    from pipeline_core.rewards.sources import given_text
-
     if not context.is_main:
         return {}
     train, held = hold_out(given_text(inputs, config.data, config.target), config.held_out, context.seed)
@@ -75,11 +71,11 @@ def run(config: TfidfRidgeConfig, inputs: Inputs, out: Path, context: StageConte
 
 def _write(config: TfidfRidgeConfig, features: WordFeatures, train: ScoredText, out: Path) -> None:
     """Fit, and write `reward.json` (n-grams, range) and `weights.safetensors` (idf, weights, intercept)."""
-    import numpy as np
     from safetensors.numpy import save_file
     from sklearn.linear_model import Ridge
     from threadpoolctl import threadpool_limits
 
+    # sparse features stay sparse; the default tolerance of 1e-4 stops in the fourth digit
     ridge = Ridge(alpha=config.l2, solver="lsqr", tol=1e-8)
     # One thread, because a different summation order changes the last digits and so the artifact's bytes.
     with threadpool_limits(1):
@@ -93,11 +89,8 @@ def _write(config: TfidfRidgeConfig, features: WordFeatures, train: ScoredText, 
 
 def load(folder: Path, device: str) -> RewardFn:  # noqa: ARG001 - a sparse product needs no GPU
     """Raw score of the fitted regression."""
-    import numpy as np
     import torch
     from safetensors.numpy import load_file
-
-    from pipeline_core.data.words import WordFeatures
 
     facts = facts_of(folder)
     numbers = load_file(folder / "weights.safetensors")
@@ -108,7 +101,7 @@ def load(folder: Path, device: str) -> RewardFn:  # noqa: ARG001 - a sparse prod
 
     def score(prompts: Sequence[str], completions: Sequence[str]) -> Tensor:
         if not prompts:
-            return torch.zeros(0)
+            return torch.zeros(0)  # scikit-learn's `normalize` refuses a matrix without rows
         scores_N = features.transform(prompts, completions) @ numbers["weights"] + numbers["intercept"]
         return torch.from_numpy(np.clip(scores_N, low, high).astype(np.float32))
 

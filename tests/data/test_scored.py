@@ -7,7 +7,7 @@ import pytest
 from pipeline_core.data.refs import DataRef
 from pipeline_core.errors import BadInput
 from pipeline_core.evaluation.units import units_of
-from pipeline_core.rewards.scored_text import hold_out, scored_text
+from pipeline_core.rewards.scored_text import TextSource, hold_out, joined
 
 ENTRY = "mine: {kind: jsonl, path: rows.jsonl, rows: scored, licence: none, citation: none%s}\n"
 SENTENCE = {"prompt": {"text": "The tram", "toxicity": 0.25}, "continuation": {"text": " is late.", "toxicity": 0.75}}
@@ -36,7 +36,7 @@ def test_halves_of_one_sentence_are_one_unit(catalog, root):
     rows = scored(catalog, root, sentences, ", shape: scored_halves, keep: [template_id]")
     assert rows["template_id"][:4] == ["rows/1", "rows/1", "rows/2", "rows/2"]
     assert units_of(rows.to_list()).names[:3] == ["rows/1", "rows/1", "rows/2"]
-    learned, held = hold_out(scored_text(rows), 0.5, seed=0)
+    learned, held = hold_out(joined([TextSource(rows)]), 0.5, seed=0)
     assert len(learned) == len(held) == 60
     assert not set(learned.units) & set(held.units)
 

@@ -10,12 +10,11 @@ from pipeline_core.errors import BadInput
 from pipeline_core.models.encoder import check_length, check_pooling, new_encoder, scores
 from pipeline_core.models.padded_rows import can_pad
 from pipeline_core.models.tokens.encoding import encode
-from pipeline_core.rewards.scored_text import scored_text
 from plugins.reward.encoder_regression import plugin as encoder_regression
 from plugins.reward.encoder_regression._train import ScoredTexts
 from plugins.reward.encoder_regression.plugin import EncoderRegressionConfig
 from tests.models.tiny_classifiers import byte_tokenizer, config_of
-from tests.rewards.worlds import Given, context
+from tests.rewards.worlds import Given, context, scored_text
 
 ROWS = [
     {"prompt": "Who was late?", "chosen": "No.", "rejected": "The neighbour was, again and again.", "domain": "age"},

@@ -8,10 +8,10 @@ from datasets import Dataset
 
 from pipeline_core.data.catalog import Catalog
 from pipeline_core.errors import BadInput
-from pipeline_core.rewards.scored_text import TextSource, hold_out, joined, scored_text
+from pipeline_core.rewards.scored_text import TextSource, hold_out, joined
 from pipeline_core.rewards.sources import given_text
 from plugins.reward.tfidf_ridge import TfidfRidgeConfig
-from tests.rewards.worlds import Given, pairs
+from tests.rewards.worlds import Given, pairs, scored_text
 
 
 def table(**columns):

@@ -12,10 +12,10 @@ from pipeline_core.errors import BadInput
 from pipeline_core.plugin.registry import load_registry
 from pipeline_core.rewards.load import load_reward
 from pipeline_core.rewards.measuring import reward_metrics
-from pipeline_core.rewards.scored_text import NOTHING, TextSource, hold_out, joined, scored_text
-from pipeline_core.rewards.sign import deciding_pairs, doubt, sign_metrics, sign_test
+from pipeline_core.rewards.scored_text import NOTHING, TextSource, hold_out, joined
+from pipeline_core.rewards.sign import deciding_pairs, doubt, sign_metrics
 from plugins.reward import lexicon, tfidf_ridge
-from tests.rewards.worlds import Given, context, made, pairs
+from tests.rewards.worlds import Given, context, made, pairs, scored_text
 
 
 @pytest.mark.parametrize(
@@ -25,10 +25,9 @@ from tests.rewards.worlds import Given, context, made, pairs
 def test_the_sign_by_an_exact_binomial_test(wins, losses, sign, p_value):
     better = np.array([1.0] * wins + [0.0] * losses + [3.0] * 4)
     worse = np.array([0.0] * wins + [1.0] * losses + [3.0] * 4)
-    test = sign_test(better, worse)
-    assert (test.sign, test.n, test.ties) == (sign, wins + losses, 4)
-    assert test.p_value == pytest.approx(p_value)
-    assert test.accuracy == (100 * max(wins, losses) / (wins + losses) if wins + losses else 50)
+    metrics = sign_metrics(np.stack([better, worse], axis=1), alpha=1.0)  # ties have no vote
+    assert (metrics["sign"], metrics["sign/pairs"]) == (sign, wins + losses)
+    assert metrics["sign/p_value"] == pytest.approx(p_value)
 
 
 def scores_of(wins, losses):

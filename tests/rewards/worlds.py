@@ -11,6 +11,7 @@ from pipeline_core.plugin.checkpoints import Checkpoints
 from pipeline_core.plugin.context import StageContext
 from pipeline_core.plugin.events import EventLog
 from pipeline_core.plugin.registry import load_registry
+from pipeline_core.rewards.scored_text import TextSource, joined
 
 PEOPLE = ["baker", "miller", "tailor", "sailor", "teacher", "gardener", "potter", "clerk", "driver", "painter"]
 TRAITS = {"age": ("early", "late"), "race": ("alert", "dreamy")}
@@ -47,6 +48,11 @@ def made(plugin, config, given, folder, run_context=None):
     manifest |= {"config": config.identity(), "seed": run_context.seed, "data": {}, "inputs": {"preferences": ROWS}}
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder, metrics
+
+
+def scored_text(rows, target="pair", better="higher", limits=(0.0, 1.0)):
+    """Texts of one source without a name."""
+    return joined([TextSource(rows, better=better, limits=limits)], target)
 
 
 def pairs(count=80):

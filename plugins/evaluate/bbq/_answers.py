@@ -10,7 +10,7 @@ from pipeline_core.errors import BadInput, quoted
 from pipeline_core.stats.bbq import match_answer
 
 NUMBER = re.compile(r"[-+]?\d+(\.\d*)?(e[-+]?\d+)?", re.ASCII | re.IGNORECASE)
-OPTION_NUMBER = re.compile(r"(\d{1,9})(\.0*)?", re.ASCII)
+OPTION_NUMBER = re.compile(r"(\d{1,9})(\.0*)?", re.ASCII)  # nine digits: `int` refuses thousands of them
 
 
 def are_numbers(answers: Iterable[Any]) -> bool:
@@ -23,7 +23,7 @@ def is_number(answer: Any) -> bool:
     """True for a number or the text of a number."""
     if isinstance(answer, str):
         return NUMBER.fullmatch(answer.strip()) is not None
-    return isinstance(answer, int | float) and not isinstance(answer, bool)
+    return isinstance(answer, int | float) and not isinstance(answer, bool)  # True is an int
 
 
 def choice_of(answer: Any, options: Sequence[str], numbers: bool, where: str) -> int:

@@ -12,12 +12,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline_core.evaluation.prediction_rows import read_rows
+from pipeline_core.evaluation.predictions import read_rows
+from pipeline_core.evaluation.question_scores import has_rule
 from pipeline_core.plugin.figures import JudgedPredictions
-from pipeline_core.stats.bbq import GROUP_RULE_DOMAINS, INVALID, Answer, BiasRule, cell, judge, tally
+from pipeline_core.stats.bbq import INVALID, Answer, BiasRule, cell, judge, tally
 from plugins.evaluate.bbq._answers import are_numbers, choice_of, is_number
-from plugins.evaluate.bbq._prediction_rows import ENTRY, GOLD, SHORT, answer_column, items_of, with_items
-from plugins.evaluate.bbq._tags import own_tags
+from plugins.evaluate.bbq._prediction_rows import ENTRY, GOLD, SHORT, answer_column, items_of, own_tags, with_items
 
 BbqItem = Mapping[str, Any]
 BbqFigures = Mapping[str, float | int | None]
@@ -33,10 +33,10 @@ def judge_file(file: Path, column: str | None, rule: BiasRule) -> JudgedPredicti
     chosen: list[tuple[BbqItem, int]] = []
     strays = 0
     for row, item, place in with_items(rows, items):
-        own = own_tags(row, place)
+        own = own_tags(row, place)  # under either rule, so that faults in tags are always told
         choice = choice_of(row.get(column), item["options"], numbers, f"{ENTRY}: {place}: column {column!r}")
         chosen.append((item | own if rule == "group" else item, choice))
-        strays += choice == INVALID and is_number(row[column])
+        strays += choice == INVALID and is_number(row[column])  # a number among texts may be an option's number
     figures = _figures(chosen, rule)
     return JudgedPredictions(
         figures, HEADS, [*_left_out(items.values(), chosen, rule), *_doubts(figures, column, strays)]
@@ -47,7 +47,8 @@ def _figures(chosen: Iterable[tuple[BbqItem, int]], rule: BiasRule) -> dict[str,
     answers: dict[str, dict[str, list[Answer]]] = defaultdict(lambda: {name: [] for name in SHORT})
     for item, choice in chosen:
         if item["biased"] >= 0:
-            answer = judge(item, choice, rule if _has_rule(item["domain"], rule) else "target")
+            # accuracy needs no rule, and `judge` refuses the group rule where it is not defined
+            answer = judge(item, choice, rule if has_rule(item["domain"], rule) else "target")
             answers[cell(item)][item["condition"]].append(answer)
     return {
         name: {SHORT[condition]: _cell(name, judged, condition, rule) for condition, judged in answers[name].items()}
@@ -55,20 +56,16 @@ def _figures(chosen: Iterable[tuple[BbqItem, int]], rule: BiasRule) -> dict[str,
     }
 
 
-def _has_rule(domain: str, rule: BiasRule) -> bool:
-    return rule == "target" or domain in GROUP_RULE_DOMAINS
-
-
 def _cell(name: str, answers: Sequence[Answer], condition: str, rule: BiasRule) -> BbqFigures:
     """Figures as the paper prints them: scores and accuracy times 100; the invalid rate is a share of all answers."""
     counted = tally(answers, condition)
-    has_rule = _has_rule(name.removesuffix("_names"), rule)
+    with_bias = has_rule(name.removesuffix("_names"), rule)
     return {
-        "bias_score": counted.bias if has_rule else None,
+        "bias_score": counted.bias if with_bias else None,
         "accuracy": counted.accuracy,
         "n": counted.n,
         "n_non_unknown": counted.n_non_unknown,
-        "n_biased": counted.n_biased if has_rule else None,
+        "n_biased": counted.n_biased if with_bias else None,
         "invalid_rate": None if counted.invalid_rate is None else counted.invalid_rate / 100,
     }
 
@@ -82,7 +79,7 @@ def _left_out(items: Iterable[BbqItem], chosen: Sequence[tuple[BbqItem, int]], r
     targets = [item["domain"] for item, _ in chosen if item["biased"] >= 0]
     if without_target := len(chosen) - len(targets):
         yield f"{without_target} rows left out: no answer of theirs is the biased one"
-    if ruled_out := sum(not _has_rule(domain, rule) for domain in targets):
+    if ruled_out := sum(not has_rule(domain, rule) for domain in targets):
         yield f"{ruled_out} rows without a bias score: the group rule is not defined for their categories"
 
 

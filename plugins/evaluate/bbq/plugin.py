@@ -70,7 +70,7 @@ def run(config: BbqConfig, inputs: Inputs, out: Path, context: StageContext) -> 
     questions = inputs.data(config.data)
     if config.rule == "group":
         _check_for_group_rule(config.data.entry, questions)
-    rows = [row for row in questions.to_list() if row["biased"] >= 0]
+    rows = [row for row in questions.to_list() if row["biased"] >= 0]  # -1: no answer is the biased one
     if not rows:
         raise BadInput(f"{config.data.entry}: no question tells which answer is the biased one")
     model, tokenizer = load_model(inputs.model, context.device, config.precision)
@@ -115,7 +115,7 @@ def answers(config: BbqConfig, rows: Sequence[dict[str, Any]], model: Any, token
     scored = option_logps(
         model, tokenizer, prompts, [row["options"] for row in rows], config, names, config.normalization
     )
-    choices = [choose(logps) for logps in scored.logps]
+    choices = [choose(logps) for logps in scored.logps]  # the first of equal options
     texts = ["" if choice == INVALID else row["options"][choice] for row, choice in zip(rows, choices, strict=True)]
     return Answers(choices, texts, scored.cut, scored.logps)
 
@@ -133,7 +133,7 @@ def written_answers(config: BbqConfig, rows: Sequence[dict[str, Any]], model: An
         tokenizer,
         prompts,
         settings,
-        seed=0,
+        seed=0,  # greedy: nothing is drawn
         max_prompt_tokens=config.max_length,
         batch_rows=config.batch_rows,
         names=[row["id"] for row in rows],
@@ -175,6 +175,7 @@ def measures(domains: Iterable[str], answer: AnswerBy = "choice") -> list[Measur
     listed: list[Measure | Relation] = []
     for name, score, statistic, better, unit in FIGURES:
         listed.append(Measure(f"bbq/{name}", score, statistic, better, unit, group_by="domain"))  # type: ignore[arg-type]
+        # S13: accuracy alone hides a model that always says unknown
         listed += [measure for measure in knowing if name == BEFORE_KNOWING]
     if by_likelihood:
         listed.append(Measure("bbq/tie_share", "tie", "share", "lower", "%", headline=False))

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline_core.data.words import WORD
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 MALE = frozenset({"he", "him", "his", "himself", "man", "men", "he's", "boy", "boys"})
 FEMALE = frozenset({"she", "her", "hers", "herself", "woman", "women", "she's", "girl", "girls"})
@@ -24,7 +22,7 @@ def sentiments(texts: Sequence[str]) -> NDArray[np.float64]:
     return np.array([analyzer.polarity_scores(text)["compound"] for text in texts], dtype=np.float64)
 
 
-@functools.cache
+@functools.cache  # VADER reads its lexicon whenever an analyzer is made
 def _analyzer() -> Any:
     from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
@@ -33,6 +31,7 @@ def _analyzer() -> Any:
 
 def gender_polarity(text: str) -> int:
     """Gender polarity of a text: 1 with more `MALE` than `FEMALE` words, -1 with fewer, 0 with equally many or none."""
+    # `he’s` is in the list with a straight apostrophe
     words = [word.replace("’", "'") for word in WORD.findall(text.lower())]
     male, female = (sum(word in known for word in words) for known in (MALE, FEMALE))
     return (male > female) - (male < female)

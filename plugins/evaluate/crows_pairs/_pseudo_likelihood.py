@@ -63,8 +63,9 @@ def shared_token_logps(
     sums_N = torch.zeros(2 * len(pairs), dtype=torch.float64)
     vocabulary = model.get_output_embeddings().weight.shape[0]
     longest = max((len(copy.ids) for copy in copies), default=0)
-    with in_float32(model):
+    with in_float32(model):  # rounding of half precision would look like an effect of padding
         pads = longest == 0 or can_pad(partial(_mean_logits, model), tokenizer, longest, str(model.device))
+    # all logits of a batch are formed, unlike in `likelihood.scoring`
     for batch in shard(list(_batches(copies, min(tokens_per_batch, MAX_LOGITS // vocabulary), pads=pads))):
         ids_BT, mask_BT = (
             x.to(model.device) for x in pad([copy.ids for copy in batch], int(tokenizer.pad_token_id or 0))
@@ -85,9 +86,11 @@ def _copies(
     if max(map(len, both)) > (positions := positions_of(model)):
         raise BadInput(f"{names[number]}: {max(map(len, both))} tokens exceed the model's {positions} positions")
     frame = frame_of(tokenizer)  # without unknown words, which are predicted
+    # autojunk would pass over tokens that are frequent in a text of 200 tokens or more
     matches = SequenceMatcher(None, both[0], both[1], autojunk=False).get_matching_blocks()
     shared = [(match.a + step, match.b + step) for match in matches for step in range(match.size)]
     inner = [range(len(frame.start), len(ids) - len(frame.end)) for ids in both]
+    # S7: left out by place and not by id, since a text may hold an unknown token
     shared = [(first, second) for first, second in shared if first in inner[0] or second in inner[1]]
     if not shared:
         raise BadInput(f"{names[number]}: its two sentences share no token")
@@ -103,12 +106,13 @@ def _mean_logits(model: PreTrainedModel, **batch: Tensor) -> Tensor:
     ids_BT, mask_BT = batch["input_ids"], batch.get("attention_mask", torch.ones_like(batch["input_ids"]))
     logits_BTV = model(input_ids=ids_BT, attention_mask=mask_BT).logits.float()
     mean_BV = (logits_BTV * mask_BT[..., None]).sum(1) / mask_BT.sum(1, keepdim=True)
-    return mean_BV - mean_BV.mean(-1, keepdim=True)
+    return mean_BV - mean_BV.mean(-1, keepdim=True)  # a shift of all logits changes no probability
 
 
 def _batches(copies: Sequence[_Masked], tokens: int, *, pads: bool) -> Iterator[list[_Masked]]:
     """Batches of copies of similar length (equal unless `pads`), at most `tokens` padded tokens each, or one copy."""
     batch: list[_Masked] = []
+    # a total order: processes share the batches by number
     for copy in sorted(copies, key=lambda copy: (len(copy.ids), copy.sentence, copy.place)):
         is_full = (len(batch) + 1) * len(copy.ids) > tokens
         if batch and (is_full or not (pads or len(copy.ids) == len(batch[0].ids))):

@@ -53,14 +53,14 @@ def pair_logps(config: CrowsPairsConfig, suite: SuiteRun) -> OptionLogps:
     from plugins.evaluate.crows_pairs._pseudo_likelihood import shared_token_logps
 
     rows, folder = suite.rows, suite.inputs.model
+    options = [row["options"][:2] for row in rows]  # `sandbox_sentences` have a third option, for StereoSet
     if is_masked(folder):
-        both = [[joined(row["context"], option) for option in row["options"]] for row in rows]
         model, tokenizer = load_masked(folder, suite.context.device, config.precision)
-        pairs = [(texts[0], texts[1]) for texts in both]
+        contexts = [row["context"] for row in rows]
+        pairs = [(joined(context, a), joined(context, b)) for context, (a, b) in zip(contexts, options, strict=True)]
         names = [row["id"] for row in rows]
         logps = shared_token_logps(model, tokenizer, pairs, names=names, tokens_per_batch=config.tokens_per_batch)
         return OptionLogps(logps, 0)
-    options = [row["options"][:2] for row in rows]
     return suite.option_logps(config, rows, [row["context"] for row in rows], options)
 
 

@@ -48,6 +48,7 @@ class SharingLM(HFLM):
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
         """Generate like `HFLM`; one prompt at a time if the model does not take the longest prompt padded."""
         longest = max((self._tokens(*request.args) for request in requests), default=0)
+        # HFLM reads its batch size from this attribute
         self.batch_size_per_gpu = self._batch_rows if way_of(self.model, longest) is SamplingMethod.PADDED else 1
         written: list[str] = super().generate_until(requests, disable_tqdm)
         return written

@@ -85,6 +85,7 @@ def run(config: LmEvalConfig, inputs: Inputs, out: Path, context: StageContext) 
     )
     settings: dict[str, Any] = {"num_fewshot": config.num_fewshot, "limit": config.limit}
     try:
+        # no bootstrap: the report makes intervals, of the items
         results = simple_evaluate(
             lm, tasks=list(config.tasks), task_manager=manager, bootstrap_iters=0, log_samples=True, **settings, **seeds
         )
@@ -106,7 +107,7 @@ def run(config: LmEvalConfig, inputs: Inputs, out: Path, context: StageContext) 
 def is_cut(lm: SharingLM, sample: Mapping[str, Any]) -> bool:
     """True where a request of an item has more tokens than the model accepts; False for texts read by windows."""
     for prompt, *rest in sample["arguments"]:
-        if not rest:
+        if not rest:  # a text that is read by windows loses nothing
             continue
         if isinstance(rest[0], str):
             if (prompt, rest[0]) in lm.cut:
@@ -177,6 +178,7 @@ def figures(results: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
         f"lm_eval/{task}/{_named(*key.partition(',')[::2])}": float(value)
         for task, values in results.items()
         for key, value in values.items()
+        # figures are called `metric,filter`; other entries describe the task
         if "," in key and isinstance(value, int | float) and math.isfinite(value) and "_stderr" not in key
     }
 
@@ -214,7 +216,7 @@ def sources(config: LmEvalConfig) -> dict[str, str]:
         raise NotUsable(f"include_path: there is no folder {config.include_path}")
     files = sorted(path for path in folder.rglob("*") if path.is_file()) if folder else []
     try:
-        digests = {"lm_eval": version("lm_eval")}
+        digests = {"lm_eval": version("lm_eval")}  # tasks change with the harness
     except PackageNotFoundError:
         digests = {"lm_eval": ""}
     return digests | {path.relative_to(folder or path).as_posix(): digest_of_file(path) for path in files}

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline_core.models.likelihood.scoring import CompletionLogps, score_completions
 from pipeline_core.models.loading import Precision, load_model
 from pipeline_core.models.tensor_cache import Tensors, arithmetic, kept_tensors, model_digests
 from pipeline_core.models.tokens.prompts import Template
-
-if TYPE_CHECKING:
-    from pipeline_core.plugin.context import StageContext
+from pipeline_core.plugin.context import StageContext
 
 VERSION = 4
 """Version of the cache: increase it when the numbers for equal inputs change."""
@@ -35,6 +33,7 @@ def cached_scores(
     def compute() -> Tensors:
         model, tokenizer = load_model(folder, context.device, precision)
         scored = score_completions(model, tokenizer, prompts, completions, **settings)
+        # contiguous: safetensors refuses a view of a column
         return {"logps": scored.logps.contiguous(), "tokens": scored.tokens, "cut": scored.cut}
 
     def about() -> list[Any]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import numpy as np
 from pydantic import Field
 
 from pipeline_core.data.refs import HeldOutRef, TakesRows, given
@@ -75,7 +76,7 @@ def pair_logps(
     from pipeline_core.models.tokens.prompts import as_rendered
     from plugins.evaluate.preference_gap._score_cache import cached_scores
 
-    prompts = [row["prompt"] for row in rows] * 2
+    prompts = [row["prompt"] for row in rows] * 2  # one call for both, so that they share the pass over their prompt
     completions = [row["chosen"] for row in rows] + [row["rejected"] for row in rows]
     if config.rendered:
         prompts, completions = as_rendered(prompts), as_rendered(completions)
@@ -121,10 +122,10 @@ def pair_scores(
         if not valid:
             continue
         yield Score(score="loss", value=value, **about)
-        yield Score(score="logp_right", value=_right(difference), **about)
+        yield Score(score="logp_right", value=float(np.heaviside(difference, 0.5)), **about)
         yield Score(score="margin", value=margin, **about)
-        if any(margins):
-            yield Score(score="reward_right", value=_right(margin), **about)
+        if any(margins):  # all 0: the reference itself, which ranks no pair
+            yield Score(score="reward_right", value=float(np.heaviside(margin, 0.5)), **about)
 
 
 def _groups(row: dict[str, Any], axis: GapAxis) -> str | list[str]:
@@ -132,10 +133,6 @@ def _groups(row: dict[str, Any], axis: GapAxis) -> str | list[str]:
     if axis != "domain/group":
         return groups
     return [f"{row['domain']}/{group}" for group in ([groups] if isinstance(groups, str) else groups)]
-
-
-def _right(difference: float) -> float:
-    return 0.5 if difference == 0 else float(difference > 0)
 
 
 def measures(axis: GapAxis) -> list[Measure]:

@@ -58,7 +58,7 @@ def mentions(domains: Sequence[str]) -> Iterator[MentionSentence]:
 
 def filled(frame: str, person: str) -> str:
     """The frame with `person` filled in, and `an` for `a` before a vowel: `A person`, `An Italian person`."""
-    if person[0].lower() in VOWELS and not person.lower().startswith("european"):
+    if person[0].lower() in VOWELS and not person.lower().startswith("european"):  # `a European` is spoken with a y
         for article in ("a", "A"):
             frame = frame.replace(f"{article} {{person}}", f"{article}n {{person}}")
     return frame.replace("{person}", person)

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import field_validator
 
+from pipeline_core.augmentation.terms import load_vocabulary
 from pipeline_core.errors import suggestion
 from pipeline_core.evaluation.measures import write_evaluation
 from pipeline_core.plugin.context import Inputs, StageContext
@@ -20,12 +21,9 @@ from pipeline_core.plugin.figures import Measure, Score
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import Evaluation, PluginConfig
 from pipeline_core.plugin.types import Metrics
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from plugins.evaluate.reward_identity._mentions import MentionSentence
+from pipeline_core.rewards.measuring import MeasuredReward
+from pipeline_core.stats.resampling import Floats
+from plugins.evaluate.reward_identity._mentions import MentionSentence, mentions
 
 
 class RewardIdentityConfig(PluginConfig):
@@ -38,25 +36,15 @@ class RewardIdentityConfig(PluginConfig):
     @field_validator("domains")
     @classmethod
     def _are_known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        known = known_domains()
+        known = load_vocabulary("identity_terms").domains
         if unknown := [name for name in value if name not in known]:
             raise ValueError(f"unknown domain {unknown[0]!r}. {suggestion(unknown[0], known)}")
         return value
 
 
-def known_domains() -> list[str]:
-    """Domains of `identity_terms` with words."""
-    from pipeline_core.augmentation.terms import load_vocabulary
-
-    return list(load_vocabulary("identity_terms").domains)
-
-
 def run(config: RewardIdentityConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Score every sentence."""
-    from pipeline_core.rewards.measuring import MeasuredReward
-    from plugins.evaluate.reward_identity._mentions import mentions
-
-    domains = config.domains or tuple(known_domains())
+    domains = config.domains or tuple(load_vocabulary("identity_terms").domains)
     sentences = list(mentions(domains))
     reward = MeasuredReward(inputs, context.device)
     score_N = reward([""] * len(sentences), [sentence.text for sentence in sentences]).double().numpy()
@@ -66,15 +54,16 @@ def run(config: RewardIdentityConfig, inputs: Inputs, out: Path, context: StageC
     return metrics | {"reward_identity/score_sd": scale_of(sentences, score_N)} | reward.metrics(config.name)
 
 
-def scale_of(sentences: Sequence[MentionSentence], score_N: NDArray[np.float64]) -> float:
+def scale_of(sentences: Sequence[MentionSentence], score_N: Floats) -> float:
     """Standard deviation of the score over all frames, each without a mention and with one of every group."""
     first: dict[tuple[str, str, str], int] = {}
     for index, sentence in enumerate(sentences):
+        # a group of many words weighs like the others
         first.setdefault((sentence.frame, sentence.domain, sentence.group), index)
     return float(score_N[list(first.values())].std())
 
 
-def item_scores(sentences: Sequence[MentionSentence], score_N: NDArray[np.float64]) -> Iterator[Score]:
+def item_scores(sentences: Sequence[MentionSentence], score_N: Floats) -> Iterator[Score]:
     """Scores: `score` of every sentence, and `shift` of neutral ones that mention a group (item: the frame).
 
     A score that is equal for all sentences has no scale and no shifts.

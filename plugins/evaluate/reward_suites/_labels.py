@@ -29,20 +29,18 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pipeline_core.plugin.context import Inputs
 from pipeline_core.plugin.figures import Measure, Relation, Score
+from pipeline_core.plugin.types import Metrics
 from pipeline_core.rewards.scorers import TOXIC, ToxicityScorer
 from pipeline_core.stats import platt
+from pipeline_core.stats.resampling import Floats
 from plugins.evaluate.reward_suites._texts import MeasuredText, TextAxis, halves, text_scores
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pipeline_core.plugin.context import Inputs
-    from pipeline_core.plugin.types import Metrics
-
-Floats = NDArray[np.float64]
 EXTREMES: Any = ("worst_group", "gap")
 
 
@@ -77,6 +75,7 @@ so a score that calls everything hateful is right on all hateful ones: read it b
 
 def madlibs_scores(texts: Sequence[MeasuredText], score_N: Floats) -> Iterator[Score]:
     """`score` and `label` of the sentences."""
+    # no figure is about lengths
     return (score for score in text_scores(texts, score_N) if score.score in ("score", "label"))
 
 
@@ -100,7 +99,7 @@ def agreement_scores(texts: Sequence[MeasuredText], score_N: Floats, threshold: 
     half_N = halves([text.unit for text in texts])
     for text, good in zip(texts, good_N.tolist(), strict=True):
         yield Score(score="good", value=good, **text.about)
-    if np.ptp(score_N) > 0 and platt.both_halves(good_N, half_N):
+    if np.ptp(score_N) > 0 and platt.both_halves(good_N, half_N):  # a fit needs both classes
         for text, value in zip(texts, platt.cross_fitted(score_N, good_N, half_N).tolist(), strict=True):
             yield Score(score="probability", value=value, **text.about)
 
@@ -143,7 +142,7 @@ def toxicity_scores(texts: Sequence[MeasuredText], toxicity_N: Floats) -> Iterat
     Also `found` (toxic texts: 1 if called toxic) and `left` (other texts: 1 if not called toxic).
     """
     for text, toxicity in zip(texts, toxicity_N.tolist(), strict=True):
-        label = 1 - text.label
+        label = 1 - text.label  # labels are larger for better texts
         toxic, said_toxic = label >= TOXIC, toxicity >= TOXIC
         yield Score(score="toxicity", value=toxicity, **text.about)
         yield Score(score="label", value=label, **text.about)

@@ -28,24 +28,19 @@ def pair_scores(texts: Sequence[MeasuredText], score_N: NDArray[np.float64]) -> 
     pair's unit.
     """
     yield from text_scores(texts, score_N)
-    margin_P = score_N[0::2] - score_N[1::2]
-    units = [text.unit for text in texts[0::2]]
+    margin_P = score_N[0::2] - score_N[1::2]  # `given_texts` gives the chosen and the rejected text in turn
+    units = [text.unit for text in texts[0::2]]  # one of a pair's two texts
     confidence_P = platt.confidences(margin_P, halves(units)) if margin_P.any() and len(set(units)) > 1 else None
     for index, (chosen, rejected) in enumerate(zip(texts[0::2], texts[1::2], strict=True)):
         about = chosen.about | {"item": chosen.id.removesuffix("/chosen")}
         longer = len(chosen.completion) - len(rejected.completion)
-        outcome = _order(margin_P[index])
-        values = {"margin": margin_P[index], "right": outcome, "tie": margin_P[index] == 0, "longer": longer}
+        margin = margin_P[index]
+        values = {"margin": margin, "right": np.heaviside(margin, 0.5), "tie": margin == 0, "longer": longer}
         if confidence_P is not None:
             values["confidence"] = confidence_P[index]
         if longer:
-            values["longer_higher"] = _order(margin_P[index] * longer)
+            values["longer_higher"] = np.heaviside(margin * longer, 0.5)
         yield from (Score(score=name, value=float(value), **about) for name, value in values.items())
-
-
-def _order(margin: float) -> float:
-    """Correctness of a margin: 1 if positive, 1/2 if zero, 0 if negative."""
-    return 0.5 if margin == 0 else float(margin > 0)
 
 
 def pair_measures(suite: str, axis: TextAxis | None) -> list[Measure | Relation]:

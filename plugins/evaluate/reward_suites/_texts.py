@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline_core.data.refs import DataRef
 from pipeline_core.data.words import WORD
 from pipeline_core.errors import BadInput
 from pipeline_core.evaluation.units import ResampleBy, units_of
 from pipeline_core.files.digests import digest_of
+from pipeline_core.plugin.context import Inputs
 from pipeline_core.plugin.figures import Score
-
-if TYPE_CHECKING:
-    from pipeline_core.data.refs import DataRef
-    from pipeline_core.plugin.context import Inputs
 
 TextAxis = Literal["domain", "group"]
 
@@ -77,6 +75,7 @@ def halves(units: Sequence[str]) -> NDArray[np.bool_]:
     """Mask of the rows in the first half of the units, (N,), for any order of rows. A fit on one half is used on the
     other half.
     """
+    # "half" makes this order independent of other orders by digest
     order = sorted(set(units), key=lambda unit: digest_of(["half", unit]))
     first = set(order[::2])
     return np.array([unit in first for unit in units], dtype=bool)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Generic, Literal, TypeVar
+from typing import Annotated, Generic, Literal, TypeVar
 
 from pipeline_core.data.refs import DataRef, HeldOutRef, TakesRows, given
 from pipeline_core.evaluation.measures import write_evaluation
@@ -21,12 +21,9 @@ from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import Evaluation, PluginConfig
 from pipeline_core.plugin.types import Metrics
 from pipeline_core.rewards.measuring import MeasuredReward
+from pipeline_core.stats.resampling import Floats
 from plugins.evaluate.reward_suites import _labels, _pairs
 from plugins.evaluate.reward_suites._texts import MeasuredText, TextAxis, check_two_labels, given_texts, without_axis
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 
 class RewardSuiteConfig(PluginConfig):
@@ -105,7 +102,7 @@ class Suite(Generic[C]):
     """Definition of a suite: scores of items from texts and the reward's numbers (N,), and figures of these scores."""
 
     config: type[C]
-    scores: Callable[[C], Callable[[Sequence[MeasuredText], NDArray[np.float64]], Iterable[Score]]]
+    scores: Callable[[C], Callable[[Sequence[MeasuredText], Floats], Iterable[Score]]]
     measures: Callable[[C], Sequence[Measure | Relation]]
     axis: Callable[[C], TextAxis | None] = lambda _: None
     """Axis of the compared groups; texts that name none are counted."""

@@ -37,7 +37,7 @@ def classify(continuation: str, domain: str) -> ContinuationKind:
     Meaningless text, traits of another domain and both sides at once are invalid, so that they do not look unbiased.
     """
     words = _WORDS.findall(continuation.lower())
-    named = [_sides()[word] for word in words if word in _sides()]
+    named = [_sides()[word] for word in words if word in _sides()]  # traits of any domain
     if not words or len(words) > LONGEST or words[0] not in _sides() or len(named) != 1 or named[0][0] != domain:
         return ContinuationKind.INVALID
     return named[0][1]

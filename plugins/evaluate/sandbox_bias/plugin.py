@@ -46,6 +46,7 @@ class LikelihoodScorer:
         """Mean log-probability of the tokens after the first word of each text."""
         from pipeline_core.models.likelihood.perplexity import score_texts
 
+        # nothing in a text foretells its first word
         return [text.mean_logp for text in score_texts(self.model, self.tokenizer, texts, given_words=1)]
 
 
@@ -152,6 +153,7 @@ together: intervals generalise to other words for these groups."""
 def word_in(text: str, domain: str, groups: Sequence[str]) -> str:
     """Cluster of a text about `groups`: the held-out word for their people that it contains; empty without one."""
     held_out = (one.words["heldout"] for of, one in load_world().groups() if of.name == domain and one.name in groups)
+    # no held-out word of a group is part of another
     return next((f"{domain}/{word}" for words in held_out for word in words if word in text), "")
 
 
@@ -202,6 +204,7 @@ def _option_logps(
     rows: Sequence[dict[str, Any]], prompts: Sequence[str], scorer: LikelihoodScorer
 ) -> list[list[float]]:
     """Log-probability of each option of each row."""
+    # answers of the corpus end in a full stop
     options = [(prompt, f"{option}.") for row, prompt in zip(rows, prompts, strict=True) for option in row["options"]]
     logps = iter(scorer.summed([prompt for prompt, _ in options], [option for _, option in options]))
     return [[next(logps) for _ in row["options"]] for row in rows]

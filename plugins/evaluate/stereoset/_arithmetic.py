@@ -12,7 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-STEREOTYPE, ANTI, UNRELATED = range(3)
+PARTS = ("intersentence", "intrasentence")
+OVERALL = "overall"
+"""Name of all domains together, and of both parts together: a term's items of both parts are pooled, as in the
+published script."""
 
 
 @dataclass(frozen=True)

@@ -20,14 +20,11 @@ from pipeline_core.data.files import read_chunks
 from pipeline_core.data.refs import DataRef
 from pipeline_core.errors import BadInput, quoted
 from pipeline_core.plugin.figures import JudgedPredictions
-from plugins.evaluate.stereoset._arithmetic import Preference, figures, prefer
+from plugins.evaluate.stereoset._arithmetic import OVERALL, PARTS, Preference, figures, prefer
 
 PredictionFigures = Mapping[str, float | int | None]
 HEADS = ("part", "domain", "LM", "SS", "ICAT", "n")
 ENTRIES = ("stereoset", "stereoset_test")
-PARTS = ("intersentence", "intrasentence")
-OVERALL = "overall"
-"""Name of all domains together, and of both parts together: a term's items of both parts are pooled."""
 ByDomain = dict[str, list[tuple[str, Preference]]]
 """Target term and preference of every item, by domain."""
 ScoresByItem = dict[str, dict[str, tuple[float, str]]]
@@ -75,7 +72,7 @@ def _scores(file: Path) -> ScoresByItem:
         if part not in PARTS:
             raise BadInput(f"stereoset: {file}: {quoted(part, 200)} is none of {', '.join(PARTS)}")
         known = by_part.setdefault(part, {})
-        names = map(str, plain_values(chunk.table["id"]))
+        names = map(str, plain_values(chunk.table["id"]))  # ids may be written as numbers
         rows = zip(names, plain_values(chunk.table["score"]), strict=True)
         for row, (name, score) in enumerate(rows):
             if not _is_finite(score):
@@ -112,6 +109,7 @@ def _items(scores: ScoresByItem) -> dict[str, list[dict[str, Any]]]:
 def _knows_first(scores: ScoresByItem, entry: str) -> bool:
     if entry != ENTRIES[0] and not Catalog.from_environment().describe(entry)["available"]:
         return False
+    # one sentence is enough: ids of the two parts differ
     first = {name for by_id in scores.values() for name in list(by_id)[:1]}
     return any(first & set(item["sentence_ids"]) for items in _items_of(entry).values() for item in items)
 

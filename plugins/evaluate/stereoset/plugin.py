@@ -17,6 +17,7 @@ from typing import Any, Literal
 from pipeline_core.data.refs import DataRef
 from pipeline_core.errors import BadInput
 from pipeline_core.evaluation.suite import SuiteRun
+from pipeline_core.evaluation.units import score_fields
 from pipeline_core.models.likelihood.settings import OptionsConfig
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.figures import JudgedPredictions, Measure, Relation, Score
@@ -24,6 +25,7 @@ from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.revisions import LIKELIHOODS
 from pipeline_core.plugin.specs import Evaluation
 from pipeline_core.plugin.types import Metrics
+from plugins.evaluate.stereoset._arithmetic import OVERALL, PARTS, Preference, by_term, prefer
 
 
 class StereosetConfig(OptionsConfig):
@@ -46,11 +48,6 @@ def run(config: StereosetConfig, inputs: Inputs, out: Path, context: StageContex
     return suite.write(len(rows), item_scores(rows, scored.logps), figures, "term", cut=scored.cut)
 
 
-PARTS = ("intersentence", "intrasentence")
-OVERALL = "overall"
-"""Both parts together, as in the published script: a term's items of both parts are pooled."""
-
-
 def part_of(row: dict[str, Any]) -> str:
     """`intersentence` for options that follow a context, `intrasentence` for whole sentences."""
     return PARTS[0] if row["context"] else PARTS[1]
@@ -64,12 +61,9 @@ def item_scores(rows: Sequence[dict[str, Any]], logps: Sequence[Sequence[float]]
     scores are drawn with its term). `overall` is both parts together. An item with a likelihood that is not finite is
     `<part>_invalid` and has no other score.
     """
-    from plugins.evaluate.stereoset._arithmetic import Preference, by_term, prefer
-
     of_cell: dict[tuple[str, str], list[tuple[str, Preference]]] = defaultdict(list)
     for row, scores in zip(rows, logps, strict=True):
-        about = {"item": row["id"], "group": row["group"], "domain": row["domain"]}
-        about["cluster"] = f"{row['domain']}/{row['group'][0]}"
+        about = score_fields(row, f"{row['domain']}/{row['group'][0]}")
         part = part_of(row)
         valid = all(map(math.isfinite, scores))
         yield Score(score=f"{part}_invalid", value=float(not valid), **about)
@@ -103,7 +97,7 @@ def measures(parts: set[str]) -> list[Measure | Relation]:
             Measure(f"{name}/ss_distance", ss, "distance_from_half", "lower", "pp", **WORST),
             Relation(f"{name}/icat", lm, ss, "icat", "higher", **WORST),
         ]
-        if part in PARTS:
+        if part in PARTS:  # an item is of one part; the overall figures are about terms
             listed += [
                 Measure(f"{name}/tie_share", f"{part}_tie", "share", "lower", "%", headline=False),
                 Measure(f"{name}/invalid_share", f"{part}_invalid", "share", "lower", "%", headline=False),

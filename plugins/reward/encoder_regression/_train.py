@@ -16,18 +16,17 @@ from torch.nn import functional as F
 from pipeline_core.models.distributed import all_reduce_sum, shard
 from pipeline_core.models.encoder import ScalarEncoder, by_length, half_on_cuda, padded_batch, scores
 from pipeline_core.models.tokens.encoding import EncodingForm, cut_rows, encode
-from pipeline_core.rewards.checks import held_out_metrics
+from pipeline_core.plugin.context import StageContext
+from pipeline_core.plugin.types import Metrics
+from pipeline_core.rewards.measuring import held_out_metrics
+from pipeline_core.rewards.scored_text import ScoredText
 from pipeline_core.training.batching import Batches, micro_batches
 from pipeline_core.training.optimizer import Training
 from pipeline_core.training.preference.best_weights import BestWeights
+from pipeline_core.training.settings import RowTrainingConfig
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-    from pipeline_core.plugin.context import StageContext
-    from pipeline_core.plugin.types import Metrics
-    from pipeline_core.rewards.scored_text import ScoredText
-    from pipeline_core.training.settings import RowTrainingConfig
 
 RegressionLoss = Literal["mse", "pairwise"]
 CURVES = ("held_out/mse", "held_out/pairwise_accuracy", "held_out/worst_domain/pairwise_accuracy")
@@ -74,6 +73,7 @@ class ScoredTexts:
 
     def _predicted(self, model: ScalarEncoder, rows: list[int]) -> Tensor:
         """Scores (B,) of `rows`, in that order, with gradients."""
+        # a text may be in several pairs of a pass
         runs = [rows] if self._pads else by_length(self.encoded, sorted(set(rows)), len(rows), pads=False)
         with half_on_cuda(self._device):
             outputs = [model(**padded_batch(self._tokenizer, self.encoded, run, self._device)) for run in runs]
@@ -131,11 +131,11 @@ def train_regression(
         context.events.log(best.kept["metrics"], 0, training.total)
     parts = train.parts
     devices = [torch.device(context.device)] if context.device.startswith("cuda") else []
-    with torch.random.fork_rng(devices=devices):
+    with torch.random.fork_rng(devices=devices):  # by default torch copies the state of every GPU, and warns
         while training.step < training.total:
             items = batches.at(training.step)
             model.train(dropout)
-            first_seed = (context.seed * 1_000_003 + training.step) * 10_007
+            first_seed = (context.seed * 1_000_003 + training.step) * 10_007  # seeds of steps are 10,007 passes apart
             loss = _backward(model, train, micro_batches(items, parts, budget), len(items), first_seed)
             metrics: dict[str, Tensor | float] = {"loss": loss, "grad_norm": training.update()}
             step = training.step + 1
@@ -153,7 +153,7 @@ def _backward(model: ScalarEncoder, train: ScoredTexts, passes: list[list[int]],
     loss = torch.zeros((), device=next(model.parameters()).device)
     for number, part in shard(list(enumerate(passes))):
         torch.manual_seed(first_seed + number)
-        share = train.loss_sum(model, part) / items
+        share = train.loss_sum(model, part) / items  # items of the whole step: passes and processes add up to its mean
         share.backward()
         loss += share.detach()
     return all_reduce_sum(loss)

@@ -23,13 +23,14 @@ from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import PluginConfig, RewardModel
 from pipeline_core.plugin.types import Metrics, RewardFn, Scale
 from pipeline_core.rewards.layout import facts_of, manifest_of, write_facts
-from pipeline_core.rewards.truncation import cut_by_tokens
+from pipeline_core.rewards.measuring import reward_metrics
+from pipeline_core.rewards.scored_text import ScoredText, hold_out
+from pipeline_core.rewards.sources import given_text
+from pipeline_core.rewards.truncation import cut_by_tokens, held_out_truncated
+from pipeline_core.training.settings import RowTrainingConfig
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from pipeline_core.rewards.scored_text import ScoredText
-    from pipeline_core.training.settings import RowTrainingConfig
 
 DEFAULT_ENCODER = "roberta-base"
 DEFAULT_REVISION = "e2da8e2f811d1448a5b465c236feacd80ffbac7b"
@@ -135,18 +136,16 @@ def run(config: EncoderRegressionConfig, inputs: Inputs, out: Path, context: Sta
     """Fine-tune on the texts that are not held out, and measure on the held-out texts."""
     from pipeline_core.models.encoder import check_length, check_pooling, new_encoder, save_encoder
     from pipeline_core.models.padded_rows import can_pad
-    from pipeline_core.rewards.measuring import reward_metrics
-    from pipeline_core.rewards.scored_text import hold_out
-    from pipeline_core.rewards.sources import given_text
-    from pipeline_core.rewards.truncation import held_out_truncated
     from plugins.reward.encoder_regression._train import ScoredTexts, train_regression
 
     text = given_text(inputs, config.data, config.target)
     _check_loss(config, text)
     learned, held = hold_out(text, config.held_out, context.seed)
+    # what decides when to stop is not held out; without an early stop held-out texts may give the curve
     parts = hold_out(learned, config.validation, context.seed) if config.patience else (learned, held)
     model, tokenizer = new_encoder(encoder_folder(config), config.pooling, context.seed)
     check_length(model.encoder, tokenizer, config.max_length)
+    # the pooled states: scores of a head of zeros would agree whatever padding does
     pads = can_pad(model.pool, tokenizer, config.max_length, "cpu")
     check_pooling(model, tokenizer)
     train, measured = (
@@ -171,7 +170,7 @@ def run(config: EncoderRegressionConfig, inputs: Inputs, out: Path, context: Sta
     write_facts(facts, out)
     context.events.write_history(out)
     metrics |= {"train/truncated": float(train.truncated)} | held_out_truncated(out, held)
-    raw, own_scale = load(out, context.device), config.loss == "pairwise"
+    raw, own_scale = load(out, context.device), config.loss == "pairwise"  # what is measured is what was saved
     return metrics | reward_metrics(raw, out, held, learned, seed=context.seed, own_scale=own_scale, fitted=True)
 
 
@@ -185,8 +184,6 @@ def _check_loss(config: EncoderRegressionConfig, text: ScoredText) -> None:
 
 def training_settings(config: EncoderRegressionConfig) -> RowTrainingConfig:
     """Shared training settings with the values of a configuration."""
-    from pipeline_core.training.settings import RowTrainingConfig
-
     shared = set(RowTrainingConfig.model_fields) & set(EncoderRegressionConfig.model_fields) - {"name", "label"}
     return RowTrainingConfig(name=config.name, **config.model_dump(include=shared))
 
@@ -228,6 +225,6 @@ def register_reward_models() -> list[RewardModel]:
             cut=cut_by_tokens,
             export=export_encoder,
             scale=scale,
-            core=("models", "rewards", "training.preference"),
+            core=("models", "rewards", "training.preference"),  # whose best weights `_train` keeps
         )
     ]

@@ -14,16 +14,15 @@ from pipeline_core.errors import BadInput, UnknownName
 from pipeline_core.pipeline.plan import plan
 from pipeline_core.plugin.context import Inputs
 from pipeline_core.plugin.registry import load_registry
+from pipeline_core.rewards.ensembles import split_of
 from pipeline_core.rewards.load import load_reward
 from pipeline_core.rewards.measuring import MeasuredReward
 from pipeline_core.rewards.reader import RewardArtifacts
-from pipeline_core.rewards.scored_text import scored_text
-from pipeline_core.rewards.split import split_of
 from plugins.reward import ensemble, length_controlled, lexicon, tfidf_ridge
 from plugins.reward.encoder_regression import plugin as encoder_regression
 from plugins.reward.length_controlled import explains, fitted, log_lengths
 from tests.rewards import worlds
-from tests.rewards.worlds import Given, context, made, pairs, tiny_bert
+from tests.rewards.worlds import Given, context, made, pairs, scored_text, tiny_bert
 
 ROWS = pairs(120)
 

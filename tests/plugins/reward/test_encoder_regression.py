@@ -25,10 +25,10 @@ from pipeline_core.models.encoder import (
 )
 from pipeline_core.models.tokens.encoding import cut_rows, encode
 from pipeline_core.plugin.checkpoints import Checkpoints
-from pipeline_core.rewards.scored_text import hold_out, scored_text
+from pipeline_core.rewards.scored_text import hold_out
 from plugins.reward.encoder_regression import plugin as encoder_regression
 from plugins.reward.encoder_regression.plugin import EncoderRegressionConfig
-from tests.rewards.worlds import BERT_TOKENS, Given, context, digests, pairs, tiny_bert, word_tokenizer
+from tests.rewards.worlds import BERT_TOKENS, Given, context, digests, pairs, scored_text, tiny_bert, word_tokenizer
 
 ROWS = pairs(80)
 SHORT = {"patience": None, "steps": 60, "batch_size": 16, "learning_rate": 1e-2, "max_length": 32}

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from datasets import Dataset
 
-from pipeline_core.rewards.checks import held_out_metrics, pairwise_accuracy
-from pipeline_core.rewards.scored_text import scored_text
-from tests.rewards.worlds import pairs
+from pipeline_core.rewards.measuring import held_out_metrics, pairwise_accuracy
+from tests.rewards.worlds import pairs, scored_text
 
 
 def test_a_tie_counts_one_half():
