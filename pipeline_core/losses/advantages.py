@@ -13,7 +13,7 @@ from pipeline_core.losses.cohorts import Cohorts
 Scaling = Literal["cohort", "batch", "none"]
 Credit = Callable[[Tensor, Cohorts, float], Tensor]
 """Maps rewards (B,), cohorts and the standard deviation of all rewards of the step to advantages (B,)."""
-SMALL = 1e-4
+SMALL = 1e-4  # as in TRL; the paper has none
 """Added to a standard deviation before division by it."""
 
 
@@ -31,6 +31,7 @@ def cohort_relative(scaling: Scaling = "cohort") -> Credit:
             centred_B = centred_B / (cohorts.deviations(rewards_B) + SMALL)[cohorts.owner]
         elif scaling == "batch":
             centred_B = centred_B / (batch_deviation + SMALL)
+        # Exactly 0, whatever the mean's rounding: `SurrogateLearner` gives such cohorts no pass.
         return centred_B.masked_fill(cohorts.flat(rewards_B)[cohorts.owner], 0).to(rewards_B.dtype)
 
     return credit

@@ -18,6 +18,7 @@ def by_spread(deviation_P: Float[Tensor, "P"], budget: int, most: int) -> Int[Te
     """
     given_P = torch.zeros(len(deviation_P), dtype=torch.long)
     open_P = deviation_P > 0
+    # What full prompts cannot take is shared out again.
     while (left := budget - int(given_P.sum())) > 0 and bool(open_P.any()):
         weight_P = deviation_P.double() * open_P
         share_P = left * weight_P / weight_P.sum()

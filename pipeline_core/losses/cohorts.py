@@ -38,10 +38,12 @@ class Cohorts:
         """Standard deviation (n - 1) within each cohort, (P,) in float64; exactly 0 if all values are equal."""
         centred_B = values_B.double() - self.means(values_B)[self.owner]
         variance_P = self.sums(centred_B.square()) / (self.size - 1).clamp(min=1)
+        # The mean of equal values may round: (0.1 + 0.1 + 0.1) / 3 is not 0.1.
         return variance_P.sqrt().masked_fill(self.flat(values_B), 0.0)
 
     def flat(self, values_B: Float[Tensor, "B"]) -> Bool[Tensor, "P"]:
         """True where all values of a cohort are equal, (P,): such a cohort has zero advantages."""
+        # An empty cohort at the end would begin beyond the last row.
         first_P = (self.size.cumsum(0) - self.size).clamp(max=max(len(values_B) - 1, 0))
         same_B = values_B == values_B[first_P][self.owner] if len(values_B) else values_B.bool()
         return self.sums(same_B) == self.size

@@ -22,7 +22,7 @@ def group_means(loss_sum_G: Float[Tensor, "*S G"], count_G: Real[Tensor, "*S G"]
 
 def group_sums(value_B: Real[Tensor, "B"], share_BG: Real[Tensor, "B G"]) -> Real[Tensor, "G"]:
     """Sums over rows of value times share in each group, (G,). A value that is not finite affects only its groups."""
-    return torch.where(share_BG > 0, value_B[:, None] * share_BG, 0.0).sum(0)
+    return torch.where(share_BG > 0, value_B[:, None] * share_BG, 0.0).sum(0)  # 0 * inf would be nan
 
 
 def group_losses(

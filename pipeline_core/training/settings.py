@@ -88,6 +88,7 @@ class RowTrainingConfig(TrainingConfig):
 
     def steps_over(self, rows: int) -> int:
         """Number of steps in `epochs` passes over a number of rows."""
+        # `Batches` counts like this: the last batch of an epoch may be short.
         return max(1, round(self.epochs * math.ceil(rows / self.batch_size)))
 
     def _words(self, length: str) -> str:

@@ -42,7 +42,7 @@ class WeightedRewards:
         return {"perf/reward_texts_per_second": 1 / sum(1 / speed for speed in speeds)} if speeds else {}
 
     def _one(self, function: Timed, rollout: Rollout) -> Tensor:
-        if not rollout.texts:
+        if not rollout.texts:  # a process without prompts; a reward model may refuse an empty batch
             return torch.zeros(0)
         return function(rollout.row_prompts, rollout.texts).float().cpu()
 
@@ -79,6 +79,7 @@ class Collector:
             parts.append(part)
             teaching = [self._teaching(samples) for samples in parts] if most > 1 else parts
             used = len(parts)
+            # The prompts of all processes are counted, so that all stop in the same round.
             numbers = _all_numbers([n for each in teaching for n in each.rollout.prompt_indices], first, used * wanted)
             if used == most or len(numbers) >= wanted:
                 break
@@ -92,12 +93,14 @@ class Collector:
             metrics = {"sampling/rounds": used, "sampling/prompts": len(numbers)}
         if self._settings.bad_rewards == "skip":
             metrics["reward/skipped_share"] = failed / max(asked, 1)
+        # Figures are of everything: of what survives the filter, half is always good.
         return CollectedSamples(_joined(parts), replace(scored, numbers=tuple(numbers)), metrics)
 
     def _round(self) -> tuple[ScoredSamples, float, float]:
         """Sample and score a batch of prompts; returns scored samples, and global counts of unscored and all."""
         wanted = self._settings.prompts_per_step
         first = self.rounds * wanted
+        # Numbers seed the samples: a prompt that returns in a later epoch gets new ones.
         batch = list(enumerate(self._batches.at(self.rounds), first))
         self.rounds += 1
         mine = shard(batch)
@@ -148,8 +151,9 @@ class Collector:
         assert adaptive
         places = [number - first for number in found.rollout.prompt_indices]
         spread_P = torch.zeros(prompts, dtype=torch.float64)
-        spread_P[places] = found.cohorts.deviations(found.totals).nan_to_num(0.0)
+        spread_P[places] = found.cohorts.deviations(found.totals).nan_to_num(0.0)  # nan: a reward is missing
         budget = prompts * (self._settings.samples_per_prompt - begun - 1)
+        # One each in any case: credit is right on average only if every prompt has a second draw.
         more_P = 1 + by_spread(all_reduce_sum(spread_P), budget, adaptive.most - begun - 1)
         return more_P[places].tolist()
 
@@ -160,7 +164,7 @@ def _with_rewards(scored: ScoredSamples) -> ScoredSamples:
         return scored
     fine = scored.rewards_RB.isfinite().all(0).tolist()
     kept = [[row for row in rows if fine[row]] for rows in scored.rollout.rows_of]
-    return scored.take([rows if len(rows) > 1 else [] for rows in kept])
+    return scored.take([rows if len(rows) > 1 else [] for rows in kept])  # advantages compare completions
 
 
 def _all_numbers(own: list[int], first: int, span: int) -> list[int]:
@@ -173,6 +177,7 @@ def _all_numbers(own: list[int], first: int, span: int) -> list[int]:
 def _both(first: ScoredSamples, later: ScoredSamples, first_share: float) -> ScoredSamples:
     """Join two draws of the same prompts, cohort by cohort."""
     start = len(first.rollout.texts)
+    # `join_rollouts` puts the rows into this order.
     order = [
         row
         for rows, later_rows in zip(first.rollout.rows_of, later.rollout.rows_of, strict=True)

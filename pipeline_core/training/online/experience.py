@@ -83,6 +83,7 @@ class ScoredSamples:
         first_B = self.cohorts.sums(self.in_first_draw_B)[self.cohorts.owner]
         later_B = size_B - first_B
         apart_B = torch.where(self.in_first_draw_B, self.first_share / first_B, (1 - self.first_share) / later_B)
+        # Missing rewards may empty one of the draws; the other then has the prompt's whole weight.
         return torch.where((first_B > 0) & (later_B > 0), apart_B, 1 / size_B)
 
     def means(self, values_B: Tensor) -> Tensor:
@@ -161,7 +162,7 @@ def weighed(
             "prompts": len(scored.rows),
             "tokens": sum(map(len, rollout.completion_ids)),
             "ended": sum(rollout.ended),
-            "surprisal": -rollout.logps.double().sum(),
+            "surprisal": -rollout.logps.double().sum(),  # logps are 0 beyond a row's end
             "means": mean_P.sum(),
             "rewards": total_B.sum(),
             "squares": total_B.square().sum(),
@@ -212,7 +213,7 @@ def weighed(
 def _deviation(count: float, total: float, squares: float) -> float:
     """Standard deviation (n - 1) from count, sum and sum of squares."""
     mean = total / max(count, 1)
-    return float((max(0.0, squares - count * mean**2) / max(count - 1, 1)) ** 0.5)
+    return float((max(0.0, squares - count * mean**2) / max(count - 1, 1)) ** 0.5)  # the difference may round below 0
 
 
 def kept_samples(experience: Experience, advantage_B: Tensor, step: int) -> list[dict[str, Any]]:

@@ -185,6 +185,7 @@ def _cut(
 ) -> Iterator[Pass]:
     rollout = experience.rollout
     parts = [
+        # A prompt runs once for all of its completions, which are padded to the longest.
         (len(ids), len(rows) * max((len(rollout.completion_ids[row]) for row in rows), default=0))
         for ids, rows in zip(rollout.prompt_ids, rows_of, strict=True)
     ]

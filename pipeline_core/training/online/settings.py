@@ -122,7 +122,7 @@ class Sampling(SettingsPart):
 
 
 MOVED: Mapping[str, str] = {
-    **{name: f"sampling.{name}" for name in Sampling.model_fields if name != "stop"},
+    **{name: f"sampling.{name}" for name in Sampling.model_fields if name != "stop"},  # `stop` names the limits now
     **{f"stop_{name}": f"stop.{name}" for name in StopLimits.model_fields},
 }
 """Old name to new place, for settings that have moved."""
@@ -174,6 +174,7 @@ class OnlineConfig(TrainingConfig):
     def _names_of_before(cls, given: Any) -> Any:
         if not isinstance(given, Mapping):
             return given
+        # A subclass may have a setting of an old name.
         moved = [f"{name} is now {MOVED[name]}" for name in given if name in MOVED.keys() - cls.model_fields.keys()]
         if isinstance(given.get("stop"), str | list | tuple):
             moved.append("stop, the strings that end a completion, is now sampling.stop")
@@ -230,7 +231,7 @@ class OnlineConfig(TrainingConfig):
 
         if self.worst_group is None:
             return uniform()
-        chi = self.worst_group.chi
+        chi = self.worst_group.chi  # of both levels, so that 0 means equal weights with domains and groups as well
         # "mean" would drop the weight of groups without a prompt in the step, but keep the full KL penalty.
         return exponentiated_gradient(self.worst_group.eta_alpha, chi, "mixed", domain_chi=chi)
 

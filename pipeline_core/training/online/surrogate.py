@@ -58,8 +58,10 @@ class SurrogateLearner(Learner):
         everyone = context.reference or self.terms
         teaching = [rows if self._teaches(advantage_B, rows) else [] for rows in counted]
         chosen = everything if everyone else teaching
+        # A row that is cut off counts in a mean over rows; its tokens do not count in one over tokens (as in TRL).
         means_of = counted if settings.aggregation == "token" else everything
         steps = minibatches(experience, chosen, context, means_of, everything if everyone else counted)
+        # Rows that are cut off run for the figures of the KL and of terms alone.
         counts_B = torch.zeros(len(rollout.texts))
         counts_B[[row for rows in counted for row in rows]] = 1
         for part in (part for step in steps for part in step.passes):
@@ -68,7 +70,7 @@ class SurrogateLearner(Learner):
             part.fixed["shares"] = experience.row_shares[part.rows][:, None].to(context.device)
             if context.reference:
                 part.fixed["reference"] = context.reference(part.batch)
-            if len(steps) > 1:
+            if len(steps) > 1:  # with a single step its first pass gives them, see `loss`
                 part.fixed["old"] = old_logps(part, experience, context)
         return steps, advantage_B, {}
 
@@ -83,7 +85,9 @@ class SurrogateLearner(Learner):
         sums = {"clip_share": (clipped_BT * mask_BT).sum()}
         if "reference" in part.fixed:
             kl_BT = kl_estimate(logps_BT, part.fixed["reference"], settings.kl_estimator)
+            # Shares, not group weights: the KL is not what groups lack.
             loss_BT = loss_BT + settings.beta * kl_BT * part.fixed["shares"].to(kl_BT)
+            # k3 in any case: trainings with different estimators can be compared.
             sums["kl"] = (kl_estimate(logps_BT.detach(), part.fixed["reference"]) * mask_BT).sum()
         if self.terms:
             terms_BT, term_sums = self.term_losses(logps_BT, entropy_BT, part)

@@ -138,13 +138,14 @@ def run_online(
                 continue
             seen = backward(minibatch, learner, update_context)
             if retention_loss:
+                # Rows follow from the number of the update, so that a resumed training takes the next ones.
                 seen["retention/loss"] = all_reduce_sum(retention_loss.backward(training.step * updates + number))
             seen["grad_norm"] = training.update()
             taken.append(seen)
         metrics |= _means(taken)
         rows = sum(minibatch.rows for minibatch in minibatches)
         learner.finish(metrics, rows)
-        health.check(metrics, training.step + 1)
+        health.check(metrics, training.step + 1)  # before `end_step`, which would save the collapsed policy
         if context.is_main and training.step % settings.samples_every == 0:
             samples = kept_samples(experience, advantage_B, training.step + 1)
             state.samples = state.samples + samples
@@ -190,6 +191,7 @@ def backward(minibatch: Minibatch, learner: Learner, context: UpdateContext) -> 
         for name, value in seen.items():
             sums[name] = sums.get(name, torch.zeros_like(total)) + value.detach().double()
     names = (*learner.figures, *(term.name for term in learner.terms))
+    # A process without passes has no sums, but sends as many numbers.
     stacked = all_reduce_sum(torch.stack([total, *(sums.get(name, torch.zeros_like(total)) for name in names)]))
     if not minibatch.seen:
         return {"loss": stacked[0]}
@@ -205,6 +207,7 @@ def _means(taken: list[dict[str, Tensor | float]]) -> dict[str, Tensor | float]:
 
 def _trained(model: PreTrainedModel, learner: Learner) -> nn.Module:
     extra = learner.extra()
+    # The names begin with `EXTRA`, by which `Training` clips and paces these weights separately.
     return model if extra is None else nn.ModuleDict({"policy": model, EXTRA.rstrip("."): extra})
 
 

@@ -69,21 +69,21 @@ class VllmEngine:
         vllm = settings.sampling.vllm
         assert vllm
         self._model, self._tokenizer, self._settings, self._seed = model, tokenizer, settings, seed
-        with torch.random.fork_rng():
+        with torch.random.fork_rng():  # in this process vLLM seeds torch's global generator
             self._llm: Any = LLM(
                 model=str(folder),
                 dtype=self._precision(),
                 max_model_len=int(min(settings.max_length, positions_of(model))),
                 gpu_memory_utilization=vllm.gpu_memory_utilization,
                 enforce_eager=vllm.enforce_eager,
-                enable_prefix_caching=True,
+                enable_prefix_caching=True,  # the samples of a prompt share its prefix
                 seed=seed,
             )
 
     def sync_weights(self) -> None:
         """Copy the policy's weights to vLLM, adapters merged, and clear its prefix cache."""
         self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": plain_weights(self._model)})
-        self._llm.reset_prefix_cache()
+        self._llm.reset_prefix_cache()  # its keys and values come from the old weights
 
     def sample(self, prompts: Sequence[str], numbers: Sequence[int], sizes: Sequence[int], first: int) -> Rollout:
         """See `engines.Engine`."""
@@ -140,7 +140,7 @@ class VllmEngine:
         return SamplingParams(
             temperature=settings.temperature,
             top_p=settings.top_p,
-            top_k=settings.top_k or 0,
+            top_k=settings.top_k or 0,  # vLLM's 0: all tokens
             max_tokens=settings.max_new_tokens,
             min_tokens=settings.min_new_tokens,
             stop=[word for word in settings.stop if not word.startswith(" ")],

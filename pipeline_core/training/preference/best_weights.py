@@ -21,18 +21,19 @@ class BestWeights:
     def __init__(self, watched: str, training: Training, context: StageContext, kept: dict[str, Any] | None) -> None:
         self._watched, self._training, self._context = watched, training, context
         self.kept = kept or {"step": 0, "waited": 0, "stopped_at": 0, "metrics": {}, "weights": {}}
-        if self.kept["stopped_at"]:
+        if self.kept["stopped_at"]:  # resumed after the stop: no step is left
             training.total = self.kept["stopped_at"]
 
     def offer(self, metrics: Mapping[str, float], step: int) -> bool:
         """Keep the weights if the metrics are a new best; returns True if so."""
         best = self.kept["metrics"].get(self._watched)
-        if best is not None and not metrics[self._watched] < best:
+        if best is not None and not metrics[self._watched] < best:  # `not <`: nan is no new best
             self.kept["waited"] += 1
             return False
         self.kept |= {"metrics": dict(metrics), "step": step, "waited": 0}
         if self._context.is_main:
             trained = self._training.weights.items()
+            # On a CPU `cpu` copies nothing, and the optimiser changes weights in place.
             self.kept["weights"] = {name: weight.detach().cpu().clone() for name, weight in trained}
         return True
 

@@ -114,6 +114,7 @@ def encode_rows(
         raise BadInput(f"row {without[0]}: a completion has no tokens ({', '.join(columns)} of {prompt!r})")
     membership = memberships(table, settings.group_by)
     return EncodedRows(
+        # A prompt is cut by what each completion leaves; the shortest cut suits all.
         [min((list(pair.prompt) for pair in row), key=len) for row in rows],
         [[list(pair.completion) for pair in row] for row in rows],
         membership.names,

@@ -51,10 +51,11 @@ def _compute(folder: Path, rows: EncodedRows, settings: TrainingConfig, context:
     check_rows(model, rows.longest)
     cohort = len(rows.completions[0])
     logps_NC = torch.zeros(len(rows), cohort, dtype=torch.float64, device=context.device)
+    # Passes are cut before they are shared out: their padding, and so rounding, does not depend on processes.
     for part in shard(micro_batches(range(len(rows)), rows.parts, PASS_TOKENS)):
         completions = [ids for row in part for ids in rows.completions[row]]
         batch = collate([rows.prompts[row] for row in part], completions, tokenizer.pad_token_id or 0, context.device)
         with autocast(model, settings):
             logps_BT, _ = completion_logps(model, batch)
         logps_NC[part] = logps_BT.double().sum(1).view(-1, cohort)
-    return all_reduce_sum(logps_NC).cpu()
+    return all_reduce_sum(logps_NC).cpu()  # each process has filled its own rows

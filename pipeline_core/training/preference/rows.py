@@ -116,14 +116,14 @@ def backward(
         for part, output in zip(passes, outputs, strict=True):
             loss_sum_G += group_sums(objective.losses(output, means)[0].detach().double(), rows.shares(part))
         state = weighting.step(all_reduce_sum(loss_sum_G), count_G, state)
-    used = state
+    used = state  # `lagged` moves the state below, after the batch is weighed
     weight_G = weighting.row_weights(count_G, used)
     for part in passes:
         output = outputs[0] if outputs and len(passes) == 1 else objective.forward(part)
         loss_B, measures_KB = objective.losses(output, means)
         membership_BG = rows.shares(part)
         weighted_B = loss_B * (membership_BG @ weight_G).to(loss_B)
-        weighted_B.sum().div(len(batch)).backward()
+        weighted_B.sum().div(len(batch)).backward()  # by the whole batch: passes and processes add up
         values_B = torch.cat([weighted_B.detach()[None], loss_B.detach()[None], measures_KB]).double()
         sums += torch.cat([values_B.sum(1), group_sums(values_B[1], membership_BG)])
     all_reduce_sum(sums)
@@ -149,8 +149,8 @@ def _metrics(
     names = ("loss", "mean_loss", *objective.measures)
     metrics: dict[str, Tensor | float] = dict(zip(names, sums[:single] / len(batch), strict=True))
     if not weighting.needs_groups:
-        metrics["loss"] = metrics.pop("mean_loss")
-    present = rows.host_membership[list(batch)].sum(0).gt(0).tolist()
+        metrics["loss"] = metrics.pop("mean_loss")  # equal without group weights
+    present = rows.host_membership[list(batch)].sum(0).gt(0).tolist()  # on the CPU: to ask the device would wait for it
     group_loss_G = group_means(sums[single:], count_G)
     share_G = weighting.shares(state)
     for group, name in enumerate(rows.groups):

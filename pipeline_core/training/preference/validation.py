@@ -58,7 +58,7 @@ class EarlyStopping:
     def look(self, state: WeightingState) -> tuple[dict[str, Tensor | float], WeightingState]:
         """Validate after the current step if due; returns metrics, and the weighting's state, slowed at a plateau."""
         step = self._training.step + 1
-        if step % self._settings.every and step < self._training.total:
+        if step % self._settings.every and step < self._training.total:  # the last weights are always measured
             return {}, state
         metrics = self._measure()
         if not self._best.offer(metrics, step):
@@ -87,6 +87,7 @@ class EarlyStopping:
         rows, objective, device = self._rows, self._objective, self._rows.membership_NG.device
         sums_G = torch.zeros(len(rows.groups) + 1, dtype=torch.float64, device=device)
         passes = shard(micro_batches(range(len(rows)), rows.parts, self._budget))
+        # `map` is lazy: without statistics no pass runs here.
         statistics = objective.means(map(objective.forward, passes), len(rows), device)
         for part in passes:
             loss_B = objective.losses(objective.forward(part), statistics)[0].double()
@@ -98,6 +99,6 @@ class EarlyStopping:
         values[WATCHED["group_mean"]] = math.fsum(means) / len(means)
         values[WATCHED["worst_group"]] = max(means)
         if broken := next((name for name, value in values.items() if not math.isfinite(value)), None):
-            self._training.flush()
+            self._training.flush()  # an earlier step that diverged is named first
             raise self._training.diverged(broken, self._training.step + 1, values)
         return values

@@ -55,7 +55,7 @@ class Critic(nn.Module):
         super().__init__()
         self.own = own
         self.value = nn.Linear(size, 1, device=device)
-        nn.init.zeros_(self.value.weight)
+        nn.init.zeros_(self.value.weight)  # the critic's first loss has no gradient in the states yet
         nn.init.zeros_(self.value.bias)
 
     def forward(self, hidden_BTH: Tensor, mask_BT: Tensor) -> Tensor:
@@ -122,6 +122,7 @@ class CriticLearner(Learner):
             kl += float(((old_BT - fixed_BT) * mask_BT).double().sum())
             pieces = (advantages_BT, returns_BT - values_BT, returns_BT)
             seen += torch.stack([moments(values, mask_BT) for values in pieces])
+        # Whitening needs the moments of all passes, so that a second loop finishes the advantages.
         sums = summed({"seen": seen, "kl": kl, "completions": len(rollout.texts)})
         seen, kl, count = sums["seen"], sums["kl"].item(), sums["completions"].item()
         for part in parts:

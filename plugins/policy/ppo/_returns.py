@@ -13,7 +13,7 @@ def token_rewards(scores_B: Tensor, log_ratio_BT: Tensor, mask_BT: Tensor, kl_co
     """Reward of each token (B, T): -`kl_coef` (log pi - log pi_ref), plus the score at the last token."""
     rewards_BT = -kl_coef * log_ratio_BT * mask_BT
     last_B1 = (mask_BT.sum(1, keepdim=True) - 1).clamp(min=0)
-    has_B1 = mask_BT.any(1, keepdim=True).to(rewards_BT.dtype)
+    has_B1 = mask_BT.any(1, keepdim=True).to(rewards_BT.dtype)  # a completion without tokens has no last one
     return rewards_BT.scatter_add(1, last_B1, scores_B[:, None].to(rewards_BT.dtype) * has_B1)
 
 
@@ -49,6 +49,7 @@ def whitened(values_BT: Tensor, mask_BT: Tensor, moments_3: Tensor) -> Tensor:
     """(x - mean) / sqrt(var + 1e-8) inside the mask, with the moments of all processes; 0 outside."""
     count, total, squares = moments_3.tolist()
     mean = total / max(count, 1)
+    # Over n - 1, and with 1e-8, as in TRL.
     variance = max(squares / max(count, 1) - mean**2, 0.0) * count / max(count - 1, 1)
     return (values_BT - mean) / (variance + 1e-8) ** 0.5 * mask_BT
 
