@@ -107,11 +107,10 @@ class _TokenLogps(torch.autograd.Function):
         slope, entropy_slope = (torch.cat(chunks) if chunks else none for chunks in (slopes, entropy_slopes))
         ctx.save_for_backward(hidden, weight, bias, target, slope, entropy_slope)
         ctx.temperature, ctx.chunk, ctx.entropy_gradient = temperature, chunk, entropy_gradient
-        wide = torch.promote_types(hidden.dtype, torch.float32)
-        entropy = torch.cat(entropies) if entropies else hidden.new_zeros(0, dtype=wide)
+        entropy = torch.cat(entropies)
         if not entropy_gradient:
             ctx.mark_non_differentiable(entropy)  # else its gradient would be 0 without an error
-        return torch.cat(logps) if logps else hidden.new_zeros(0, dtype=wide), entropy
+        return torch.cat(logps), entropy
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from pipeline_core.losses.advantages import cohort_relative, leave_one_out
-from pipeline_core.losses.allocation import by_spread
-from pipeline_core.losses.cohorts import Cohorts
+from pipeline_core.losses.cohorts import Cohorts, by_spread
 from pipeline_core.losses.groups import Weighting, uniform
 from pipeline_core.losses.preference import PairLogps, logistic_loss
 from pipeline_core.losses.terms import Term

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from pipeline_core.losses.allocation import by_spread
+from pipeline_core.losses.cohorts import by_spread
 from pipeline_core.losses.policy_gradient import overlong_penalty
 from pipeline_core.models.distributed import all_reduce_sum, shard, summed
 from pipeline_core.models.sampling.rollouts import Rollout, join_rollouts

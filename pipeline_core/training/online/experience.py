@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from pipeline_core.errors import BadInput
+from pipeline_core.losses.advantages import weighted_sum
 from pipeline_core.losses.cohorts import Cohorts
 from pipeline_core.losses.groups import Weighting, WeightingState
-from pipeline_core.losses.several_rewards import weighted_sum
 from pipeline_core.models.distributed import summed
 from pipeline_core.models.sampling.rollouts import Rollout
 from pipeline_core.training.membership import memberships

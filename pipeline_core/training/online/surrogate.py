@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from pipeline_core.losses.advantages import Credit
+from pipeline_core.losses.advantages import Credit, credit_of
 from pipeline_core.losses.policy_gradient import clipped_surrogate, kl_estimate, log_ratios, token_weights
-from pipeline_core.losses.several_rewards import credit_of
 from pipeline_core.losses.terms import Term
 from pipeline_core.training.online.learner import (
     Learner,

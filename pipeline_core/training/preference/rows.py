@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from pipeline_core.losses.group_statistics import group_means, group_sums
+from pipeline_core.losses.group_statistics import divided, group_sums
 from pipeline_core.losses.groups import Weighting, WeightingState, state_on
 from pipeline_core.models.distributed import all_reduce_sum, shard
 from pipeline_core.models.lengths import check_rows
@@ -151,7 +151,7 @@ def _metrics(
     if not weighting.needs_groups:
         metrics["loss"] = metrics.pop("mean_loss")  # equal without group weights
     present = rows.host_membership[list(batch)].sum(0).gt(0).tolist()  # on the CPU: to ask the device would wait for it
-    group_loss_G = group_means(sums[single:], count_G)
+    group_loss_G = divided(sums[single:], count_G)
     share_G = weighting.shares(state)
     for group, name in enumerate(rows.groups):
         if present[group]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from pipeline_core.losses.group_statistics import group_means, group_sums
+from pipeline_core.losses.group_statistics import divided, group_sums
 from pipeline_core.losses.groups import WeightingState, slowed
 from pipeline_core.models.distributed import all_reduce_sum, shard
 from pipeline_core.training.batching import micro_batches
@@ -93,7 +93,7 @@ class EarlyStopping:
             loss_B = objective.losses(objective.forward(part), statistics)[0].double()
             sums_G += torch.cat([group_sums(loss_B, rows.shares(part)), loss_B.sum()[None]])
         sums_G = all_reduce_sum(sums_G)
-        means = group_means(sums_G[:-1], rows.membership_NG.sum(0)).tolist()
+        means = divided(sums_G[:-1], rows.membership_NG.sum(0)).tolist()
         values = {f"validation/group/{name}/loss": value for name, value in zip(rows.groups, means, strict=True)}
         values[WATCHED["mean"]] = float(sums_G[-1]) / len(rows)
         values[WATCHED["group_mean"]] = math.fsum(means) / len(means)
