@@ -32,12 +32,9 @@ class Batches:
         if not self._bucketed:
             return _cut(order, self._size)
         pools = _cut(order, self._size * POOL)
-        batches = [batch for pool in pools for batch in _cut(sorted(pool, key=self._length), self._size)]
+        batches = [batch for pool in pools for batch in _cut(sorted(pool, key=self._lengths.__getitem__), self._size)]
         # Within a pool the batches rise in length.
         return [batches[place] for place in torch.randperm(len(batches), generator=generator).tolist()]
-
-    def _length(self, row: int) -> int:
-        return self._lengths[row]
 
 
 def micro_batches(rows: Sequence[int], parts: Sequence[tuple[int, ...]], budget: int) -> list[list[int]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -132,7 +133,7 @@ class Training:
         """
         last = self._context.events.history[-max(1, self.total // 10) :]
         names = dict.fromkeys(name for entry in last for name in entry if name not in ("step", "learning_rate"))
-        means = {name: _mean([entry[name] for entry in last if name in entry]) for name in names}
+        means = {name: fmean(entry[name] for entry in last if name in entry) for name in names}
         of_groups = [value for name, value in means.items() if name.startswith("group/") and name.endswith("/loss")]
         return means | ({WORST: max(of_groups)} if WORST in means else {})
 
@@ -203,7 +204,3 @@ def _read(metrics: Mapping[str, Tensor | float]) -> dict[str, float]:
     stacked = torch.stack([value.double() for value in tensors.values()]).tolist() if tensors else []
     read = dict(zip(tensors, stacked, strict=True))
     return {name: read[name] if name in read else float(value) for name, value in metrics.items()}
-
-
-def _mean(values: list[float]) -> float:
-    return math.fsum(values) / len(values)

@@ -43,8 +43,8 @@ def distinct_prompts(table: Dataset, group_by: str) -> Prompts:
         first.setdefault(prompt, row)
     if not first:
         raise BadInput("there are no prompts to train on")
-    membership = memberships(table, group_by)
-    return Prompts(list(first), membership.names, membership.shares_NG[list(first.values())], membership.domain_G)
+    names, shares_NG, domain_G = memberships(table, group_by)
+    return Prompts(list(first), names, shares_NG[list(first.values())], domain_G)
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from pipeline_core.data.refs import DataRef, TakesRows
-from pipeline_core.training.settings import TrainingConfig
+from pipeline_core.training.settings import SettingsPart, TrainingConfig
 
 if TYPE_CHECKING:
     from pipeline_core.losses.groups import Weighting
@@ -23,12 +23,6 @@ EXAMPLE: Mapping[str, Any] = {
     "max_length": 64,
 }
 """Smallest settings of an online training, for conformance tests."""
-
-
-class SettingsPart(BaseModel):
-    """A part of a configuration."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class WorstGroupSettings(SettingsPart):

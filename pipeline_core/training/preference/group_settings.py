@@ -106,7 +106,7 @@ class RobustConfig(GroupedConfig, KnownStartConfig):
             self._refuse_saturation(self._largest_loss(rows))
         except ValueError as error:
             raise BadInput(str(error)) from None
-        steps = self.steps or self.steps_over(len(rows))
+        steps = self.steps_over(len(rows))
         total = self._rise(self._rows_in_a_loss) * steps
         if 0 < total < LEAST_RISE:
             raise BadInput(

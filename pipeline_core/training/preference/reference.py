@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from pipeline_core.models.collation import collate
 from pipeline_core.models.completions import completion_logps
 from pipeline_core.models.distributed import all_reduce_sum, shard
 from pipeline_core.models.lengths import check_rows
@@ -40,9 +39,10 @@ def reference_logps(folder: Path, rows: EncodedRows, settings: TrainingConfig, c
     def about() -> list[Any]:
         return [VERSION, model_digests(folder), rows.digest(), arithmetic(context.device, weights, settings.precision)]
 
-    return kept_tensors("reference", about, lambda: {"logps": _compute(folder, rows, settings, context)}, context)[
-        "logps"
-    ]
+    def compute() -> dict[str, Tensor]:
+        return {"logps": _compute(folder, rows, settings, context)}
+
+    return kept_tensors("reference", about, compute, context)["logps"]
 
 
 @torch.no_grad()
@@ -53,8 +53,7 @@ def _compute(folder: Path, rows: EncodedRows, settings: TrainingConfig, context:
     logps_NC = torch.zeros(len(rows), cohort, dtype=torch.float64, device=context.device)
     # Passes are cut before they are shared out: their padding, and so rounding, does not depend on processes.
     for part in shard(micro_batches(range(len(rows)), rows.parts, PASS_TOKENS)):
-        completions = [ids for row in part for ids in rows.completions[row]]
-        batch = collate([rows.prompts[row] for row in part], completions, tokenizer.pad_token_id or 0, context.device)
+        batch = rows.collated(part, tokenizer.pad_token_id or 0, context.device)
         with autocast(model, settings):
             logps_BT, _ = completion_logps(model, batch)
         logps_NC[part] = logps_BT.double().sum(1).view(-1, cohort)

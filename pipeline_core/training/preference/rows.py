@@ -49,16 +49,16 @@ def train_rows(
 
     With `held_out` the model ends with the weights that were best on it.
     """
-    rows = replace(rows, membership_NG=rows.membership_NG.to(model.device))
-    check_rows(model, rows.longest)
-    objective = _in_precision(objective, model, settings)
-    bucketed = settings.batching == "by_length"
-    batches = Batches(rows.lengths, settings.batch_size, context.seed, bucketed)
-    training = Training(model, settings, settings.steps or max(1, round(settings.epochs * batches.per_epoch)), context)
+    rows, objective = _on_model(model, rows, objective, settings)
+    batches = Batches(rows.lengths, settings.batch_size, context.seed, settings.batching == "by_length")
+    training = Training(model, settings, settings.steps_over(len(rows)), context)
     extra = training.resume()
     kept = extra.get("weighting")
     state = state_on(kept, model.device) if kept else weighting.init(rows.membership_NG.sum(0), rows.domain_G)
-    watch = _watch(model, held_out, training, context, extra.get("validation")) if held_out else None
+    watch = None
+    if held_out:
+        measured = _on_model(model, held_out.rows, held_out.objective, settings)
+        watch = EarlyStopping(*measured, held_out.settings, training, context, extra.get("validation"))
     while training.step < training.total:
         batch = batches.at(training.step)
         passes = micro_batches(shard(batch), rows.parts, settings.micro_batch_tokens)
@@ -67,32 +67,26 @@ def train_rows(
         validation, state = watch.look(state) if watch else ({}, state)
         extra = {"weighting": state} | ({"validation": watch.kept} if watch else {})
         training.end_step(metrics | validation, sum(rows.lengths[row] for row in batch), extra)
-    sizes = dict(zip(rows.groups, rows.host_membership.sum(0).tolist(), strict=True))
-    counted = {f"group/{name}/rows": size for name, size in sizes.items()}
+    sizes = zip(rows.groups, rows.host_membership.sum(0).tolist(), strict=True)
+    counted = {f"group/{name}/rows": size for name, size in sizes}
     return training.summary() | counted | (watch.finish() if watch else {})
 
 
-def _watch(
-    model: PreTrainedModel,
-    held_out: HeldOutRows,
-    training: Training,
-    context: StageContext,
-    kept: dict[str, Any] | None,
-) -> EarlyStopping:
-    rows = replace(held_out.rows, membership_NG=held_out.rows.membership_NG.to(model.device))
+def _on_model(
+    model: PreTrainedModel, rows: EncodedRows, objective: Objective, settings: RowTrainingConfig
+) -> tuple[EncodedRows, Objective]:
+    """Rows whose shares are on the model's device, and the objective with forward passes under the settings' autocast.
+
+    Backward passes are outside of it. Raises `BadInput` for rows that are longer than the model's positions.
+    """
     check_rows(model, rows.longest)
-    objective = _in_precision(held_out.objective, model, held_out.settings)
-    return EarlyStopping(rows, objective, held_out.settings, training, context, kept)
-
-
-def _in_precision(objective: Objective, model: PreTrainedModel, settings: RowTrainingConfig) -> Objective:
-    """Objective with forward passes under the settings' autocast; backward passes are outside of it."""
 
     def forward(part: list[int]) -> Any:
         with autocast(model, settings):
             return objective.forward(part)
 
-    return replace(objective, forward=forward)
+    rows = replace(rows, membership_NG=rows.membership_NG.to(model.device))
+    return rows, replace(objective, forward=forward)
 
 
 def backward(
