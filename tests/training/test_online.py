@@ -207,7 +207,7 @@ def test_terms_add_their_gradient_to_that_of_any_learner(model_folder, context, 
         return SurrogateLearner(cohort_relative(), chosen, terms)
 
     experience, _ = experience_of(model, tokenizer, chosen, flat_first)
-    critic = new_critic(chosen.critic, model_folder, chosen, context) if name.startswith("ppo") else None
+    critic = new_critic(model_folder, chosen, context) if name.startswith("ppo") else None
     place = update_context(model, chosen, fixed if name in ("pairs", "grpo with a reference") else None)
     found, logged, trained_on = [], {}, []
     for terms in ([], TERMS):
@@ -242,7 +242,7 @@ def test_a_critic_starts_at_nothing_learns_and_its_gradient_is_the_naive_one(mod
     model, tokenizer = load_model(model_folder)
     chosen = PpoConfig(**SMALL, sampling=SHORT, critic=kind, micro_batch_tokens=50, kl_coef=0.0, whiten=False, lam=1.0)
     experience, _ = experience_of(model, tokenizer, chosen)
-    critic = new_critic(kind, model_folder, chosen, context)
+    critic = new_critic(model_folder, chosen, context)
     place, learner = update_context(model, chosen), CriticLearner(critic, chosen)
     (minibatch,), advantages, metrics = learner.prepare(experience, place)
     assert metrics == {"critic/explained_variance": 0}, "without a reference there is no KL to tell"
@@ -300,7 +300,7 @@ def test_every_learner_raises_the_reward(model_folder, context, tmp_path, name):
         kind = "head" if name == "ppo_head" else "separate"
         small = {**SMALL, **more, "sampling": SHORT}
         chosen = PpoConfig(**small, critic=kind, kl_coef=0.001, minibatches=2, critic_learning_rate=1e-2)
-        learner = CriticLearner(new_critic(kind, model_folder, chosen, context), chosen)
+        learner = CriticLearner(new_critic(model_folder, chosen, context), chosen)
     metrics = train_online(TinyInputs(model_folder), learner, chosen, context, out)
     assert metrics["reward/mean"] > 1.5 * context.events.history[0]["reward/mean"]
     if name.startswith("ppo"):

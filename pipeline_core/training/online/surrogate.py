@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from pipeline_core.losses.advantages import Credit, credit_of
-from pipeline_core.losses.policy_gradient import clipped_surrogate, kl_estimate, log_ratios, token_weights
+from pipeline_core.losses.policy_gradient import clipped_surrogate, kl_estimate, log_ratios
 from pipeline_core.losses.terms import Term
+from pipeline_core.training.online.experience import Experience
 from pipeline_core.training.online.learner import (
     Learner,
     Minibatch,
@@ -20,10 +21,7 @@ from pipeline_core.training.online.learner import (
     minibatches,
     old_logps,
 )
-
-if TYPE_CHECKING:
-    from pipeline_core.training.online.experience import Experience
-    from pipeline_core.training.online.surrogate_settings import SurrogateConfig
+from pipeline_core.training.online.surrogate_settings import SurrogateConfig
 
 
 class SurrogateLearner(Learner):
@@ -55,7 +53,7 @@ class SurrogateLearner(Learner):
         counted = [[row for row in rows if not self._is_cut_off(experience, row)] for rows in everything]
         # With a reference all rows get a pass, so that the KL is over all samples.
         everyone = context.reference or self.terms
-        teaching = [rows if self._teaches(advantage_B, rows) else [] for rows in counted]
+        teaching = [rows if bool(advantage_B[rows].ne(0).any()) else [] for rows in counted]
         chosen = everything if everyone else teaching
         # A row that is cut off counts in a mean over rows; its tokens do not count in one over tokens (as in TRL).
         means_of = counted if settings.aggregation == "token" else everything
@@ -91,20 +89,10 @@ class SurrogateLearner(Learner):
         if self.terms:
             terms_BT, term_sums = self.term_losses(logps_BT, entropy_BT, part)
             loss_BT, sums = loss_BT + terms_BT * part.fixed["shares"].to(terms_BT), sums | term_sums
-        weight_BT = token_weights(
-            mask_BT,
-            settings.aggregation,
-            rows=minibatch.rows,
-            tokens=minibatch.tokens,
-            max_length=settings.sampling.max_new_tokens,
-        )
+        weight_BT = minibatch.token_weights(mask_BT, settings.aggregation, settings.sampling.max_new_tokens)
         return (loss_BT * weight_BT * part.fixed["counts"]).sum(), sums
 
     def _is_cut_off(self, experience: Experience, row: int) -> bool:
         rollout = experience.rollout
         long = len(rollout.completion_ids[row]) >= self._settings.sampling.max_new_tokens
         return self._settings.mask_overlong and long and not rollout.ended[row]
-
-    @staticmethod
-    def _teaches(advantage_B: Tensor, rows: list[int]) -> bool:
-        return bool(advantage_B[rows].ne(0).any())

@@ -97,21 +97,18 @@ class VllmEngine:
             [self._parameters(sample_seed(self._seed, numbers[place], sample)) for place, sample in rows],
             use_tqdm=False,
         )
+        asked, sampling = [prompts[place] for place, _ in rows], self._settings.sampling.settings()
         # vLLM would match a stop string that begins with a space across the border of prompt and completion.
         completion_ids = [
-            until_stop(self._tokenizer, prompts[place], answer.outputs[0].token_ids, self._settings.sampling.settings())
-            for (place, _), answer in zip(rows, answers, strict=True)
+            until_stop(self._tokenizer, prompt, answer.outputs[0].token_ids, sampling)
+            for prompt, answer in zip(asked, answers, strict=True)
         ]
-        texts, ended = completion_texts(
-            self._model,
-            self._tokenizer,
-            [prompts[place] for place, _ in rows],
-            completion_ids,
-            self._settings.sampling.settings(),
-        )
+        texts, ended = completion_texts(self._model, self._tokenizer, asked, completion_ids, sampling)
         blank_BT = torch.zeros(len(rows), max(map(len, completion_ids), default=0))
         drawn = Rollout(list(prompts), list(sizes), prompt_ids, completion_ids, texts, blank_BT, ended, list(numbers))
-        return replace(drawn, logps=self._logps(drawn))
+        with autocast(self._model, self._settings):
+            logps_BT = rollout_logps(self._model, drawn, self._tokenizer.pad_token_id or 0, sampling.temperature, ROWS)
+        return replace(drawn, logps=logps_BT)
 
     def close(self) -> None:
         """Release the engine's memory."""
@@ -120,12 +117,6 @@ class VllmEngine:
         self._llm.llm_engine.engine_core.shutdown()
         del self._llm
         cleanup_dist_env_and_memory()
-
-    def _logps(self, drawn: Rollout) -> torch.Tensor:
-        with autocast(self._model, self._settings):
-            return rollout_logps(
-                self._model, drawn, self._tokenizer.pad_token_id or 0, self._settings.sampling.temperature, ROWS
-            )
 
     def _precision(self) -> str:
         """Precision of the policy's forward passes, as vLLM's dtype."""

@@ -87,10 +87,7 @@ def pair_objective(
     terms: Sequence[Term[PairLogps]] = (),
     statistics: Mapping[str, PairLoss] | None = None,
 ) -> Objective:
-    """Objective of `pair_loss` plus `terms`; measures: h > 0 (accuracy), h, its two log-ratios, and the terms.
-
-    The batch means of `statistics` are in the pairs' `means` for `pair_loss`.
-    """
+    """Objective of `pair_loss` plus `terms`; measures: h > 0 (accuracy), h, its two log-ratios, and the terms."""
     terms = checked(terms, ("loss", "mean_loss", "grad_norm", "learning_rate", *MEASURES))
 
     def forward(part: list[int]) -> PairLogps:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,10 +12,8 @@ from pipeline_core.losses.policy_gradient import kl_estimate
 from pipeline_core.losses.preference import PairLogps, PairLoss
 from pipeline_core.losses.terms import Term
 from pipeline_core.models.distributed import summed
+from pipeline_core.training.online.experience import Experience
 from pipeline_core.training.online.learner import Learner, Minibatch, Pass, TokenLogps, UpdateContext, minibatches
-
-if TYPE_CHECKING:
-    from pipeline_core.training.online.experience import Experience
 
 
 class PairLearner(Learner):

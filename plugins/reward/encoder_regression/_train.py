@@ -19,7 +19,7 @@ from pipeline_core.models.tokens.encoding import EncodingForm, cut_rows, encode
 from pipeline_core.rewards.checks import held_out_metrics
 from pipeline_core.training.batching import Batches, micro_batches
 from pipeline_core.training.optimizer import Training
-from pipeline_core.training.preference.best_weights import BestWeights
+from pipeline_core.training.preference.validation import BestWeights
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
