@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -16,10 +17,11 @@ from pipeline_core.models.collation import collate
 from pipeline_core.models.loading import load_model, load_trainable
 from pipeline_core.models.sampling.rollouts import Rollout
 from pipeline_core.models.sampling.sample import generate
+from pipeline_core.models.tokens.prompts import as_rendered
 from pipeline_core.rewards.load import BadReward, checked
 from pipeline_core.rewards.memory import Timed
 from pipeline_core.training.online.collecting import Collector, WeightedRewards
-from pipeline_core.training.online.experience import ScoredSamples, distinct_prompts, weighed
+from pipeline_core.training.online.experience import ScoredSamples, distinct_prompts, kept_samples, weighed
 from pipeline_core.training.online.health import Collapsed
 from pipeline_core.training.online.learner import UpdateContext
 from pipeline_core.training.online.surrogate import SurrogateLearner
@@ -691,6 +693,15 @@ def test_a_training_that_went_wrong_is_ended(model_folder, context, tmp_path, li
     with pytest.raises(Collapsed, match=words):
         train_online(inputs, grpo(chosen), chosen, context, out)
     assert not list(out.iterdir())
+
+
+def test_samples_of_rendered_prompts_can_stand_in_a_checkpoint(model_folder):
+    model, tokenizer = load_model(model_folder)
+    experience, _ = experience_of(model, tokenizer, settings())
+    rollout = replace(experience.rollout, prompts=as_rendered(experience.rollout.prompts))
+    rendered = replace(experience, scored=replace(experience.scored, rollout=rollout))
+    samples = kept_samples(rendered, torch.zeros(len(rollout.texts)), 1)
+    assert {type(sample["prompt"]) for sample in samples} == {str}
 
 
 def test_prompts_are_taken_once():

@@ -224,7 +224,7 @@ def kept_samples(experience: Experience, advantage_B: Tensor, step: int) -> list
     return [
         {
             "step": step,
-            "prompt": rollout.prompts[0],
+            "prompt": str(rollout.prompts[0]),  # a checkpoint with a `Template` could not be loaded
             "completion": rollout.texts[row],
             "reward": float(experience.scored.totals[row]),
             "advantage": float(advantage_B[row]),
