@@ -188,12 +188,16 @@ TERMS = [
 ]
 
 
-@pytest.mark.parametrize("name", ["grpo", "grpo with a reference", "pairs", "ppo", "ppo_head"])
+@pytest.mark.parametrize(
+    "name", ["grpo", "grpo adaptive", "grpo with a reference", "pairs", "ppo", "ppo adaptive", "ppo_head"]
+)
 def test_terms_add_their_gradient_to_that_of_any_learner(model_folder, context, name):
     model, tokenizer = load_model(model_folder)
     more = {"micro_batch_tokens": 50, "sampling": {**SHORT, "temperature": 0.9}}
+    if "adaptive" in name:
+        more |= {"adaptive": {"first": 2, "most": 6}, "samples_per_prompt": 4}
     if name.startswith("ppo"):
-        chosen = PpoConfig(**SMALL, **more, critic="head" if name == "ppo_head" else "separate", kl_coef=0.0)
+        chosen = PpoConfig(**SMALL | more, critic="head" if name == "ppo_head" else "separate", kl_coef=0.0)
     else:
         chosen = settings(**more, aggregation="token", beta=0.1 if "reference" in name else 0.0)
 
@@ -223,16 +227,18 @@ def test_terms_add_their_gradient_to_that_of_any_learner(model_folder, context, 
     if name != "pairs":
         assert len(trained_on) == len(rollout.texts), "a term speaks of completions without an advantage too"
     model.zero_grad()
-    entropy, surprisal, tokens = torch.zeros(()), torch.zeros(()), 0
+    entropy, surprisal, loss, tokens = torch.zeros(()), torch.zeros(()), torch.zeros(()), 0
     owner = [prompt for prompt, rows in enumerate(rollout.rows_of) for _ in rows]
     for row in trained_on:
         batch = collate([rollout.prompt_ids[owner[row]]], [rollout.completion_ids[row]], 1, "cpu")
         ids = batch.ids_BT[0]
         logits = model(input_ids=torch.cat([batch.prompt_ids_PT, ids[None]], 1)).logits[0, -len(ids) - 1 : -1]
         drawn = torch.distributions.Categorical(logits=logits / 0.9)
-        entropy, surprisal = entropy + drawn.entropy().sum(), surprisal - drawn.log_prob(ids).sum()
+        of_row = drawn.entropy().sum(), -drawn.log_prob(ids).sum()
+        entropy, surprisal = entropy + of_row[0], surprisal + of_row[1]
+        loss = loss + (-0.3 * of_row[0] + 0.2 * of_row[1]) * experience.row_shares[row]  # every prompt counts alike
         tokens += len(ids)
-    ((-0.3 * entropy + 0.2 * surprisal) / tokens).backward()
+    (loss / tokens).backward()
     assert logged["entropy_bonus"].item() == pytest.approx(entropy.item() / tokens, rel=1e-4)
     assert logged["nll"].item() == pytest.approx(surprisal.item() / tokens, rel=1e-4)
     added = {weight: value - found[0].get(weight, 0) for weight, value in found[1].items()}

@@ -158,7 +158,7 @@ class CriticLearner(Learner):
         loss_BT = loss_BT + settings.vf_coef * critic_BT
         if self.terms:
             terms_BT, term_sums = self.term_losses(logps_BT, entropy_BT, part)
-            loss_BT, sums = loss_BT + terms_BT, sums | term_sums
+            loss_BT, sums = loss_BT + terms_BT * part.fixed["shares"].to(terms_BT), sums | term_sums
         return (loss_BT * weight_BT).sum(), sums
 
     def finish(self, metrics: dict[str, Any], completions: int) -> None:
