@@ -1,19 +1,24 @@
-"""Advantages of completions, from the rewards of their cohort (the completions of a prompt)."""
+"""Advantages of completions, from one or several rewards of their cohort (the completions of a prompt).
+
+Shape suffixes: R rewards, B completions.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from pipeline_core.losses.cohorts import Cohorts
 
 Scaling = Literal["cohort", "batch", "none"]
+Combination = Literal["weighted", "normalised"]
 Credit = Callable[[Tensor, Cohorts, float], Tensor]
 """Maps rewards (B,), cohorts and the standard deviation of all rewards of the step to advantages (B,)."""
-SMALL = 1e-4
+SMALL = 1e-4  # as in TRL; the paper has none
 """Added to a standard deviation before division by it."""
 
 
@@ -31,6 +36,7 @@ def cohort_relative(scaling: Scaling = "cohort") -> Credit:
             centred_B = centred_B / (cohorts.deviations(rewards_B) + SMALL)[cohorts.owner]
         elif scaling == "batch":
             centred_B = centred_B / (batch_deviation + SMALL)
+        # Exactly 0, whatever the mean's rounding: `SurrogateLearner` gives such cohorts no pass.
         return centred_B.masked_fill(cohorts.flat(rewards_B)[cohorts.owner], 0).to(rewards_B.dtype)
 
     return credit
@@ -52,3 +58,28 @@ def leave_one_out(
 def _check(cohorts: Cohorts) -> None:
     if bool((cohorts.size < 2).any()):
         raise ValueError("a cohort needs at least two completions")
+
+
+def weighted_sum(rewards_RB: Float[Tensor, "R B"], weights_R: Float[Tensor, "R"]) -> Float[Tensor, "B"]:
+    """Weighted sum of the rewards, sum_r w_r r, (B,). A reward on a large scale dominates."""
+    return (weights_R.double() @ rewards_RB.double()).to(rewards_RB.dtype)
+
+
+def credit_of(
+    rewards_RB: Float[Tensor, "R B"],
+    weights_R: Float[Tensor, "R"],
+    cohorts: Cohorts,
+    credit: Credit,
+    combination: Combination,
+    deviation: float,
+) -> Float[Tensor, "B"]:
+    """Advantages (B,): credit of the weighted sum (`weighted`), or weighted sum of each reward's credit (`normalised`).
+
+    `normalised` (arXiv 2601.05242, section 3) does not depend on the rewards' scales, and distinguishes completions
+    with different rewards but equal sums. Differs from the paper in: the sum is not normalised over the batch once
+    more.
+    """
+    if combination == "weighted":
+        return credit(weighted_sum(rewards_RB, weights_R), cohorts, deviation)
+    each_RB = torch.stack([credit(rewards_B, cohorts, deviation) for rewards_B in rewards_RB])
+    return weighted_sum(each_RB, weights_R)

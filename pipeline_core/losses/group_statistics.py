@@ -15,14 +15,9 @@ WeightForm = Literal["mixed", "mean", "population"]
 """Forms of a group's loss in a batch, see `pipeline_core.losses.groups`."""
 
 
-def group_means(loss_sum_G: Float[Tensor, "*S G"], count_G: Real[Tensor, "*S G"]) -> Float[Tensor, "*S G"]:
-    """Mean loss of each group, (..., G); 0 for groups absent from the batch."""
-    return divided(loss_sum_G, count_G)
-
-
 def group_sums(value_B: Real[Tensor, "B"], share_BG: Real[Tensor, "B G"]) -> Real[Tensor, "G"]:
     """Sums over rows of value times share in each group, (G,). A value that is not finite affects only its groups."""
-    return torch.where(share_BG > 0, value_B[:, None] * share_BG, 0.0).sum(0)
+    return torch.where(share_BG > 0, value_B[:, None] * share_BG, 0.0).sum(0)  # 0 * inf would be nan
 
 
 def group_losses(
@@ -35,5 +30,5 @@ def group_losses(
 
 
 def divided(sum_G: Real[Tensor, "*#S #G"], count_G: Real[Tensor, "*S G"]) -> Float[Tensor, "*S G"]:
-    """Quotients, 0 where the count is 0."""
+    """Quotients, such as mean losses of groups, (..., G); 0 where the count is 0, as for groups absent from a batch."""
     return torch.where(count_G > 0, sum_G / count_G, 0.0)

@@ -119,9 +119,10 @@ def exponentiated_gradient(
     def init(size_G: Real[Tensor, "*S G"], domain_G: Int[Tensor, "G"] | None = None) -> WeightingState:
         state = _start(size_G, domain_G)
         return state | {
+            # Logarithms: a weight that has rounded to 0 can rise again.
             "log_group": state["prior_group"].log().expand(size_G.shape).clone(),
             "log_domain": state["prior_domain"].log().expand(*size_G.shape[:-1], -1).clone(),
-            "pace": size_G.new_ones(()),
+            "pace": size_G.new_ones(()),  # in the state, so that a resumed training stays slowed
         }
 
     def within(state: WeightingState) -> Tensor:
@@ -138,11 +139,11 @@ def exponentiated_gradient(
         moved = state | {"log_group": _raised(state["log_group"], rise_G, seen_G, state["same_domain"])}
         if state["log_domain"].shape[-1] == 1:
             return moved
-        weight_G = within(moved) * seen_G
+        weight_G = within(moved) * seen_G  # the inner maximum comes first
         mass_D, loss_D = (value_G @ state["domain"] for value_G in (weight_G, weight_G * loss_G))
         loss_D = loss_D if form == "population" else divided(loss_D, mass_D)
         rise_D = step_size * domain_chi * state["pace"] * loss_D
-        all_DD = torch.ones_like(rise_D[..., None, :], dtype=torch.bool)
+        all_DD = torch.ones_like(rise_D[..., None, :], dtype=torch.bool)  # all domains share one simplex
         return moved | {"log_domain": _raised(state["log_domain"], rise_D, mass_D > 0, all_DD)}
 
     return Weighting(init=init, step=step, shares=shares, form=form, losses=losses)
@@ -159,7 +160,7 @@ def state_on(state: WeightingState, device: torch.device) -> WeightingState:
 
 
 def _start(size_G: Real[Tensor, "*S G"], domain_G: Int[Tensor, "G"] | None = None) -> WeightingState:
-    if not bool((size_G > 0).all()):
+    if not bool((size_G > 0).all()):  # row weights divide by the sizes
         raise ValueError(f"a group has no rows: {size_G.tolist()}")
     domain_G = torch.zeros(size_G.shape[-1], dtype=torch.long) if domain_G is None else domain_G
     domain_GD = torch.nn.functional.one_hot(domain_G).to(size_G)
@@ -190,6 +191,7 @@ def _raised(log_G: Tensor, rise_G: Tensor, seen_G: Tensor, same_GG: Tensor) -> T
     """Log-weights after the rise, scaled so that the seen groups of a domain (`same_GG`) keep their total weight."""
     raised_G = log_G + rise_G
     before_G, after_G = (_log_totals(value_G, seen_G, same_GG) for value_G in (log_G, raised_G))
+    # Where no group of a domain is seen, -inf + inf is nan, and the old weight is taken.
     return torch.where(seen_G, raised_G - after_G + before_G, log_G)
 
 

@@ -63,6 +63,7 @@ def targets_of_places(
     logps_Q = hidden_UH.new_empty(len(target_Q), dtype=head[0].dtype)
     is_likeliest_Q = torch.empty_like(target_Q, dtype=torch.bool)
     order_Q = place_Q.argsort(stable=True)
+    # All bounds at once: each transfer waits for the device.
     bounds = torch.bincount(place_Q, minlength=len(hidden_UH)).cumsum(0)[chunk - 1 :: chunk].tolist()
     starts = [0, *bounds, *([len(target_Q)] if len(hidden_UH) % chunk else [])]
     for number, hidden_uH in enumerate(hidden_UH.split(chunk)):
@@ -97,6 +98,7 @@ class _TokenLogps(torch.autograd.Function):
             probability_nV = all_nV.exp()
             entropies.append(-(probability_nV * all_nV).sum(1))
             if needs_hidden and entropy_gradient:
+                # `_difference` overwrites the probabilities, so the entropy's slope comes first.
                 slope_nV = _entropy_slope(probability_nV, all_nV, entropies[-1])
                 entropy_slopes.append((_times(slope_nV, weight) / temperature).to(hidden.dtype))
             if needs_hidden:
@@ -105,11 +107,10 @@ class _TokenLogps(torch.autograd.Function):
         slope, entropy_slope = (torch.cat(chunks) if chunks else none for chunks in (slopes, entropy_slopes))
         ctx.save_for_backward(hidden, weight, bias, target, slope, entropy_slope)
         ctx.temperature, ctx.chunk, ctx.entropy_gradient = temperature, chunk, entropy_gradient
-        wide = torch.promote_types(hidden.dtype, torch.float32)
-        entropy = torch.cat(entropies) if entropies else hidden.new_zeros(0, dtype=wide)
+        entropy = torch.cat(entropies)
         if not entropy_gradient:
-            ctx.mark_non_differentiable(entropy)
-        return torch.cat(logps) if logps else hidden.new_zeros(0, dtype=wide), entropy
+            ctx.mark_non_differentiable(entropy)  # else its gradient would be 0 without an error
+        return torch.cat(logps), entropy
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
@@ -128,6 +129,7 @@ class _TokenLogps(torch.autograd.Function):
         parts = zip(*(values.split(ctx.chunk) for values in (hidden, target, grad_N, entropy_grad_N)), strict=True)
         for hidden_nH, target_n, grad_n, entropy_grad_n in parts:
             all_nV = _log_softmax(hidden_nH, head, ctx.temperature)
+            # In place, unless the entropy's slope needs the log-probabilities as well.
             probability_nV = all_nV.exp() if ctx.entropy_gradient else all_nV.exp_()
             of_entropy_nV = None
             if ctx.entropy_gradient:
@@ -150,6 +152,7 @@ def _wide_head(weight_VH: Tensor, bias_V: Tensor | None) -> tuple[Tensor, Tensor
 
 def _log_softmax(hidden_nH: Tensor, head: tuple[Tensor, Tensor | None], temperature: float) -> Tensor:
     weight_VH, bias_V = head
+    # Under autocast `linear` would compute in half precision.
     with torch.autocast(hidden_nH.device.type, enabled=False):
         return (linear(hidden_nH.to(weight_VH.dtype), weight_VH, bias_V) / temperature).log_softmax(-1)
 

@@ -60,7 +60,7 @@ def kl_estimate(
         return log_ratio_BT
     if estimator == "k2":
         return 0.5 * log_ratio_BT.square()
-    return torch.expm1(-log_ratio_BT) + log_ratio_BT
+    return torch.expm1(-log_ratio_BT) + log_ratio_BT  # exp(-l) - 1 loses its digits at small l
 
 
 def overlong_penalty(length_B: Real[Tensor, "B"], most: int, margin: int) -> Float[Tensor, "B"]:

@@ -53,7 +53,7 @@ def logistic_loss(beta: float, label_smoothing: float = 0.0, length_normalized: 
 
     def loss(pairs: PairLogps) -> Float[Tensor, "*B"]:
         logit_B = beta * _margin(pairs, length_normalized)
-        if label_smoothing == 0:
+        if label_smoothing == 0:  # the general form has 0 * inf = nan at an infinite logit
             return -logsigmoid(logit_B)
         return -(1 - label_smoothing) * logsigmoid(logit_B) - label_smoothing * logsigmoid(-logit_B)
 

@@ -18,7 +18,7 @@ class Batches:
     def __init__(self, lengths: Sequence[int], batch_size: int, seed: int, bucketed: bool = True) -> None:
         self._lengths, self._size, self._seed, self._bucketed = lengths, batch_size, seed, bucketed
         self.per_epoch = math.ceil(len(lengths) / batch_size)
-        self._epoch = lru_cache(maxsize=1)(self._make_epoch)
+        self._epoch = lru_cache(maxsize=1)(self._make_epoch)  # an epoch is drawn once, not at every step
 
     def at(self, step: int) -> list[int]:
         """Row numbers of step `step`, counted from 0 over all epochs; an epoch's last batch may be short."""
@@ -26,16 +26,15 @@ class Batches:
         return self._epoch(epoch)[index]
 
     def _make_epoch(self, epoch: int) -> list[list[int]]:
+        # On the CPU, for equal orders on all devices. Epochs of different seeds differ (below 2**20 epochs).
         generator = torch.Generator().manual_seed((self._seed << 20) + epoch)
         order = torch.randperm(len(self._lengths), generator=generator).tolist()
         if not self._bucketed:
             return _cut(order, self._size)
         pools = _cut(order, self._size * POOL)
-        batches = [batch for pool in pools for batch in _cut(sorted(pool, key=self._length), self._size)]
+        batches = [batch for pool in pools for batch in _cut(sorted(pool, key=self._lengths.__getitem__), self._size)]
+        # Within a pool the batches rise in length.
         return [batches[place] for place in torch.randperm(len(batches), generator=generator).tolist()]
-
-    def _length(self, row: int) -> int:
-        return self._lengths[row]
 
 
 def micro_batches(rows: Sequence[int], parts: Sequence[tuple[int, ...]], budget: int) -> list[list[int]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,21 +13,10 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 
-@dataclass(frozen=True)
-class Membership:
-    """Group names, share of each row in each group (N, G; rows sum to 1), and for groups within domains the domain
-    index of each group (G,).
-    """
-
-    names: list[str]
-    shares_NG: Tensor
-    domain_G: Tensor | None = None
-
-
-def memberships(table: Dataset, group_by: str) -> Membership:
-    """Groups from `data.groups.labels_of`, sorted by name; a row of several groups has equal shares in them.
-
-    Tables with the same groups have them in the same order.
+def memberships(table: Dataset, group_by: str) -> tuple[list[str], Tensor, Tensor | None]:
+    """Names of the groups of `data.groups.labels_of`, sorted, so that tables with the same groups have the same order;
+    share of each row in each group (N, G), equal for a row of several; for groups within domains the domain index of
+    each group (G,).
     """
     listed = labels_of(table, group_by)
     names = sorted({name for row in listed for name in row})
@@ -38,7 +26,7 @@ def memberships(table: Dataset, group_by: str) -> Membership:
         for name in row:
             shares_NG[index, place[name]] = 1 / len(row)
     if WITHIN not in group_by:
-        return Membership(names, shares_NG)
+        return names, shares_NG, None
     domains = [name.partition(WITHIN)[0] for name in names]
     numbers = {domain: number for number, domain in enumerate(dict.fromkeys(domains))}
-    return Membership(names, shares_NG, torch.tensor([numbers[domain] for domain in domains]))
+    return names, shares_NG, torch.tensor([numbers[domain] for domain in domains])

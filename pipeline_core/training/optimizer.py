@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -92,6 +93,7 @@ class Training:
             if weight.grad is None:  # a step without gradients still moves by momentum, on any number of processes
                 weight.grad = torch.zeros_like(weight)
         all_reduce_gradients(self.weights.values())
+        # With one norm the size of the rewards, which a critic's gradient follows, would decide the policy's step.
         norm, other = (self._clipped(apart=apart) for apart in (False, True))
         if self._checked and not math.isfinite(value := (norm + other).item()):
             raise self.diverged("grad_norm", self.step + 1, {"grad_norm": value})
@@ -117,6 +119,7 @@ class Training:
         self._tokens += tokens
         self._pending.append((self.step, metrics))
         due = self._context.is_main and self._context.checkpoints.due(self.step)
+        # `flush` comes before `save`: it raises on a diverged step, and the checkpoint stays the last good one.
         if due or self.step % self._flush_every == 0 or self.step == self.total:
             self.flush()
         if due:
@@ -130,7 +133,7 @@ class Training:
         """
         last = self._context.events.history[-max(1, self.total // 10) :]
         names = dict.fromkeys(name for entry in last for name in entry if name not in ("step", "learning_rate"))
-        means = {name: _mean([entry[name] for entry in last if name in entry]) for name in names}
+        means = {name: fmean(entry[name] for entry in last if name in entry) for name in names}
         of_groups = [value for name, value in means.items() if name.startswith("group/") and name.endswith("/loss")]
         return means | ({WORST: max(of_groups)} if WORST in means else {})
 
@@ -147,10 +150,11 @@ class Training:
         """Read all pending metrics from the device and log them. Raises `Diverged` if a loss or norm is not finite."""
         for step, metrics in self._pending:
             values = _read(metrics)
+            # Losses of groups come first, so that the message names the group.
             for name in (*(name for name in values if name.endswith("/loss")), "loss", "grad_norm"):
                 if not math.isfinite(values.get(name, 0.0)):
                     raise self.diverged(name, step, values)
-            if step == self.step:
+            if step == self.step:  # the rate is a mean since the last flush
                 values["perf/tokens_per_second"] = self._tokens / max(time.monotonic() - self._since, 1e-9)
             self._context.events.log(values, step, self.total)
         self._pending.clear()
@@ -177,7 +181,7 @@ def learning_rate(step: int, total: int, settings: TrainingConfig) -> float:
     """Step size at step `step` (from 0) of `total`: linear warm-up from zero, then the schedule."""
     warmup = math.ceil(settings.warmup_ratio * total)
     if step < warmup:
-        return settings.learning_rate * (step + 1) / warmup
+        return settings.learning_rate * (step + 1) / warmup  # step 0 moves the weights as well
     done = (step - warmup) / max(1, total - warmup)
     factor = {"constant": 1.0, "linear": 1 - done, "cosine": (1 + math.cos(math.pi * done)) / 2}[settings.schedule]
     return settings.learning_rate * factor
@@ -196,10 +200,7 @@ def autocast(model: PreTrainedModel, settings: TrainingConfig) -> torch.autocast
 
 def _read(metrics: Mapping[str, Tensor | float]) -> dict[str, float]:
     tensors = {name: value for name, value in metrics.items() if isinstance(value, Tensor)}
+    # One transfer for all metrics: each waits for the device.
     stacked = torch.stack([value.double() for value in tensors.values()]).tolist() if tensors else []
     read = dict(zip(tensors, stacked, strict=True))
     return {name: read[name] if name in read else float(value) for name, value in metrics.items()}
-
-
-def _mean(values: list[float]) -> float:
-    return math.fsum(values) / len(values)

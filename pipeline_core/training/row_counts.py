@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
     from pipeline_core.plugin.types import Metrics
 
-PassRows = list[tuple[EncodedPair, ...]]
+# Rows that are searched as one text; after a hit each is searched by itself.
 ROWS_AT_ONCE = 500
 
 
 def encoded_rows(
     tokenizer: PreTrainedTokenizerBase, columns: Sequence[Sequence[str]], max_length: int, eos: bool, rendered: bool
-) -> tuple[PassRows, Metrics]:
+) -> tuple[list[tuple[EncodedPair, ...]], Metrics]:
     """Encoded pairs of each row (the first column, the prompt, with each of the others), and counts of the rows."""
-    named = 0 if rendered else rows_that_name_controls(tokenizer, *columns)
+    named = 0 if rendered else rows_that_name_controls(tokenizer, *columns)  # a template means its control tokens
     prompts, *answers = map(as_rendered, columns) if rendered else columns
     rows = list(zip(*(encode_pairs(tokenizer, prompts, column, max_length, eos) for column in answers), strict=True))
     counts = item_counts(

@@ -5,13 +5,19 @@ from __future__ import annotations
 import math
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline_core.models.adapters import LoraSettings
 from pipeline_core.models.loading import Precision
 from pipeline_core.plugin.specs import PolicyConfig
 
 DecayRate = Annotated[float, Field(ge=0, lt=1)]
+
+
+class SettingsPart(BaseModel):
+    """A part of a configuration."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class TrainingConfig(PolicyConfig):
@@ -83,12 +89,13 @@ class RowTrainingConfig(TrainingConfig):
 
     def arithmetic_of(self, rows: int) -> str:
         """Like `arithmetic`, with the number of steps for a number of rows."""
-        steps = self.steps or self.steps_over(rows)
+        steps = self.steps_over(rows)
         return self._words(f"{rows} rows: {steps} steps = {steps * self.batch_size / rows:.3g} passes")
 
     def steps_over(self, rows: int) -> int:
-        """Number of steps in `epochs` passes over a number of rows."""
-        return max(1, round(self.epochs * math.ceil(rows / self.batch_size)))
+        """Number of steps over a number of rows: `steps`, or `epochs` passes."""
+        # `Batches` counts like this: the last batch of an epoch may be short.
+        return self.steps or max(1, round(self.epochs * math.ceil(rows / self.batch_size)))
 
     def _words(self, length: str) -> str:
         a_step = f"{self.batch_size} rows a step{self.share_words(self.batch_size)}"

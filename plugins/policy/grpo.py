@@ -29,7 +29,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
     "grpo": {},
     "dr_grpo": {"std_scaling": "none", "aggregation": "constant"},
     "dapo": {"aggregation": "token", "clip_high": 0.28, "mask_overlong": True, "dynamic_rounds": 3},
-    "gspo": {"ratio": "sequence", "clip_low": 3e-4, "clip_high": 4e-4},
+    "gspo": {"ratio": "sequence", "clip_low": 3e-4, "clip_high": 4e-4},  # section 5.1
 }
 DAPO_MARGIN = 5
 """Divisor of `max_new_tokens` for DAPO's `overlong_margin`: the last fifth (in the paper 4,096 of 20,480)."""

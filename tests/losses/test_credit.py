@@ -7,11 +7,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_core.losses.advantages import cohort_relative, leave_one_out
-from pipeline_core.losses.allocation import by_spread
-from pipeline_core.losses.cohorts import Cohorts
-from pipeline_core.losses.group_statistics import group_means
-from pipeline_core.losses.several_rewards import credit_of, weighted_sum
+from pipeline_core.losses.advantages import cohort_relative, credit_of, leave_one_out, weighted_sum
+from pipeline_core.losses.cohorts import Cohorts, by_spread
+from pipeline_core.losses.group_statistics import divided
 
 RAGGED = Cohorts.of([2, 3])
 REWARDS = torch.tensor([0.0, 4.0, 1.0, 1.0, 4.0], dtype=torch.float64)
@@ -106,5 +104,5 @@ def test_a_budget_is_never_overdrawn_and_spent_where_it_can_be(spread, budget, m
     assert all(count == 0 for count, one in zip(given_P.tolist(), spread, strict=True) if one == 0)
 
 
-def test_group_means_of_an_absent_group_is_zero_not_nan():
-    assert group_means(torch.tensor([6.0, 0.0]), torch.tensor([4.0, 0.0])).tolist() == [1.5, 0]
+def test_the_mean_of_an_absent_group_is_zero_not_nan():
+    assert divided(torch.tensor([6.0, 0.0]), torch.tensor([4.0, 0.0])).tolist() == [1.5, 0]

@@ -46,7 +46,7 @@ def of_trl(config, draw, mask, advantages):
         beta=config.beta,
         epsilon_low=config.clip_low,
         epsilon_high=config.clip_high,
-        max_completion_length=config.max_new_tokens,
+        max_completion_length=config.sampling.max_new_tokens,
         top_entropy_quantile=1.0,
         off_policy_mask_threshold=None,
         use_vllm=False,
@@ -76,7 +76,7 @@ def of_ours(config, draw, mask, advantages):
     ratio = log_ratios(logps, draw["old"], mask, config.ratio)
     loss, _ = clipped_surrogate(ratio, advantages[:, None], config.clip_low, config.clip_high)
     loss = loss + config.beta * kl_estimate(logps, draw["reference"], config.kl_estimator)
-    sizes = {"rows": len(mask), "tokens": int(mask.sum()), "max_length": config.max_new_tokens}
+    sizes = {"rows": len(mask), "tokens": int(mask.sum()), "max_length": config.sampling.max_new_tokens}
     total = (loss * token_weights(mask, config.aggregation, **sizes)).sum()
     total.backward()
     return total.item(), logps.grad
@@ -86,7 +86,7 @@ def of_ours(config, draw, mask, advantages):
 @pytest.mark.parametrize("beta", [0.0, 0.04])
 @pytest.mark.parametrize("recipe", LOSS)
 def test_recipes_have_trls_losses_and_gradients(recipe, beta, seed):
-    config = GrpoConfig(recipe=recipe, beta=beta, max_new_tokens=MOST, overlong_margin=None)
+    config = GrpoConfig(recipe=recipe, beta=beta, sampling={"max_new_tokens": MOST}, overlong_margin=None)
     given = batch(seed)
     (theirs, their_gradient), (ours, our_gradient) = of_trl(config, *given), of_ours(config, *given)
     # Ours weighs tokens in single precision.

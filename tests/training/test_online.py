@@ -2,13 +2,13 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from pipeline_core.losses.advantages import cohort_relative, leave_one_out
-from pipeline_core.losses.allocation import by_spread
-from pipeline_core.losses.cohorts import Cohorts
+from pipeline_core.losses.cohorts import Cohorts, by_spread
 from pipeline_core.losses.groups import Weighting, uniform
 from pipeline_core.losses.preference import PairLogps, logistic_loss
 from pipeline_core.losses.terms import Term
@@ -17,10 +17,11 @@ from pipeline_core.models.collation import collate
 from pipeline_core.models.loading import load_model, load_trainable
 from pipeline_core.models.sampling.rollouts import Rollout
 from pipeline_core.models.sampling.sample import generate
+from pipeline_core.models.tokens.prompts import as_rendered
 from pipeline_core.rewards.load import BadReward, checked
 from pipeline_core.rewards.memory import Timed
 from pipeline_core.training.online.collecting import Collector, WeightedRewards
-from pipeline_core.training.online.experience import ScoredSamples, distinct_prompts, weighed
+from pipeline_core.training.online.experience import ScoredSamples, distinct_prompts, kept_samples, weighed
 from pipeline_core.training.online.health import Collapsed
 from pipeline_core.training.online.learner import UpdateContext
 from pipeline_core.training.online.surrogate import SurrogateLearner
@@ -187,12 +188,16 @@ TERMS = [
 ]
 
 
-@pytest.mark.parametrize("name", ["grpo", "grpo with a reference", "pairs", "ppo", "ppo_head"])
+@pytest.mark.parametrize(
+    "name", ["grpo", "grpo adaptive", "grpo with a reference", "pairs", "ppo", "ppo adaptive", "ppo_head"]
+)
 def test_terms_add_their_gradient_to_that_of_any_learner(model_folder, context, name):
     model, tokenizer = load_model(model_folder)
     more = {"micro_batch_tokens": 50, "sampling": {**SHORT, "temperature": 0.9}}
+    if "adaptive" in name:
+        more |= {"adaptive": {"first": 2, "most": 6}, "samples_per_prompt": 4}
     if name.startswith("ppo"):
-        chosen = PpoConfig(**SMALL, **more, critic="head" if name == "ppo_head" else "separate", kl_coef=0.0)
+        chosen = PpoConfig(**SMALL | more, critic="head" if name == "ppo_head" else "separate", kl_coef=0.0)
     else:
         chosen = settings(**more, aggregation="token", beta=0.1 if "reference" in name else 0.0)
 
@@ -208,7 +213,7 @@ def test_terms_add_their_gradient_to_that_of_any_learner(model_folder, context, 
         return SurrogateLearner(cohort_relative(), chosen, terms)
 
     experience, _ = experience_of(model, tokenizer, chosen, flat_first)
-    critic = new_critic(chosen.critic, model_folder, chosen, context) if name.startswith("ppo") else None
+    critic = new_critic(model_folder, chosen, context) if name.startswith("ppo") else None
     place = update_context(model, chosen, fixed if name in ("pairs", "grpo with a reference") else None)
     found, logged, trained_on = [], {}, []
     for terms in ([], TERMS):
@@ -222,16 +227,18 @@ def test_terms_add_their_gradient_to_that_of_any_learner(model_folder, context, 
     if name != "pairs":
         assert len(trained_on) == len(rollout.texts), "a term speaks of completions without an advantage too"
     model.zero_grad()
-    entropy, surprisal, tokens = torch.zeros(()), torch.zeros(()), 0
+    entropy, surprisal, loss, tokens = torch.zeros(()), torch.zeros(()), torch.zeros(()), 0
     owner = [prompt for prompt, rows in enumerate(rollout.rows_of) for _ in rows]
     for row in trained_on:
         batch = collate([rollout.prompt_ids[owner[row]]], [rollout.completion_ids[row]], 1, "cpu")
         ids = batch.ids_BT[0]
         logits = model(input_ids=torch.cat([batch.prompt_ids_PT, ids[None]], 1)).logits[0, -len(ids) - 1 : -1]
         drawn = torch.distributions.Categorical(logits=logits / 0.9)
-        entropy, surprisal = entropy + drawn.entropy().sum(), surprisal - drawn.log_prob(ids).sum()
+        of_row = drawn.entropy().sum(), -drawn.log_prob(ids).sum()
+        entropy, surprisal = entropy + of_row[0], surprisal + of_row[1]
+        loss = loss + (-0.3 * of_row[0] + 0.2 * of_row[1]) * experience.row_shares[row]  # every prompt counts alike
         tokens += len(ids)
-    ((-0.3 * entropy + 0.2 * surprisal) / tokens).backward()
+    (loss / tokens).backward()
     assert logged["entropy_bonus"].item() == pytest.approx(entropy.item() / tokens, rel=1e-4)
     assert logged["nll"].item() == pytest.approx(surprisal.item() / tokens, rel=1e-4)
     added = {weight: value - found[0].get(weight, 0) for weight, value in found[1].items()}
@@ -243,7 +250,7 @@ def test_a_critic_starts_at_nothing_learns_and_its_gradient_is_the_naive_one(mod
     model, tokenizer = load_model(model_folder)
     chosen = PpoConfig(**SMALL, sampling=SHORT, critic=kind, micro_batch_tokens=50, kl_coef=0.0, whiten=False, lam=1.0)
     experience, _ = experience_of(model, tokenizer, chosen)
-    critic = new_critic(kind, model_folder, chosen, context)
+    critic = new_critic(model_folder, chosen, context)
     place, learner = update_context(model, chosen), CriticLearner(critic, chosen)
     (minibatch,), advantages, metrics = learner.prepare(experience, place)
     assert metrics == {"critic/explained_variance": 0}, "without a reference there is no KL to tell"
@@ -301,7 +308,7 @@ def test_every_learner_raises_the_reward(model_folder, context, tmp_path, name):
         kind = "head" if name == "ppo_head" else "separate"
         small = {**SMALL, **more, "sampling": SHORT}
         chosen = PpoConfig(**small, critic=kind, kl_coef=0.001, minibatches=2, critic_learning_rate=1e-2)
-        learner = CriticLearner(new_critic(kind, model_folder, chosen, context), chosen)
+        learner = CriticLearner(new_critic(model_folder, chosen, context), chosen)
     metrics = train_online(TinyInputs(model_folder), learner, chosen, context, out)
     assert metrics["reward/mean"] > 1.5 * context.events.history[0]["reward/mean"]
     if name.startswith("ppo"):
@@ -692,6 +699,15 @@ def test_a_training_that_went_wrong_is_ended(model_folder, context, tmp_path, li
     with pytest.raises(Collapsed, match=words):
         train_online(inputs, grpo(chosen), chosen, context, out)
     assert not list(out.iterdir())
+
+
+def test_samples_of_rendered_prompts_can_stand_in_a_checkpoint(model_folder):
+    model, tokenizer = load_model(model_folder)
+    experience, _ = experience_of(model, tokenizer, settings())
+    rollout = replace(experience.rollout, prompts=as_rendered(experience.rollout.prompts))
+    rendered = replace(experience, scored=replace(experience.scored, rollout=rollout))
+    samples = kept_samples(rendered, torch.zeros(len(rollout.texts)), 1)
+    assert {type(sample["prompt"]) for sample in samples} == {str}
 
 
 def test_prompts_are_taken_once():

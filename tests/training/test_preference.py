@@ -210,7 +210,7 @@ def test_more_tokens_than_positions_are_refused(tmp_path, context):
     with pytest.raises(BadInput, match="exceed the model's 128 positions"):
         train_preferences(inputs, logistic_loss(0.5), uniform(), settings(), context, tmp_path)
     with pytest.raises(BadInput, match="exceed the model's 128 positions"):
-        train_completions(inputs, "chosen", uniform(), settings(), context, tmp_path)
+        train_completions(inputs, "chosen", settings(), context, tmp_path)
 
 
 def _rows_of(words):
@@ -248,7 +248,7 @@ def test_unknown_adapter_layers_are_bad_input(model_folder):
 def test_imitation_learns_the_chosen_completions(model_folder, context, tmp_path):
     (out := tmp_path / "out").mkdir()
     chosen = settings(steps=60)
-    metrics = train_completions(TinyInputs(model_folder), "chosen", uniform(), chosen, context, out)
+    metrics = train_completions(TinyInputs(model_folder), "chosen", chosen, context, out)
     assert metrics["loss"] < 0.5 * context.events.history[0]["loss"]
     assert metrics["entropy"] > 0
 

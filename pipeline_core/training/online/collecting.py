@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from pipeline_core.losses.allocation import by_spread
+from pipeline_core.losses.cohorts import by_spread
 from pipeline_core.losses.policy_gradient import overlong_penalty
 from pipeline_core.models.distributed import all_reduce_sum, shard, summed
 from pipeline_core.models.sampling.rollouts import Rollout, join_rollouts
+from pipeline_core.rewards.memory import Timed
 from pipeline_core.training.batching import Batches
 from pipeline_core.training.online.experience import CollectedSamples, Prompts, ScoredSamples
-
-if TYPE_CHECKING:
-    from pipeline_core.rewards.memory import Timed
-    from pipeline_core.training.online.settings import OnlineConfig
+from pipeline_core.training.online.settings import OnlineConfig
 
 SampleFunction = Callable[[Sequence[str], Sequence[int], Sequence[int], int], Rollout]
 """Maps prompts, their seed numbers, cohort sizes and the number of the first sample to completions."""
@@ -33,22 +30,22 @@ class WeightedRewards:
 
     def __call__(self, rollout: Rollout) -> Tensor:
         """Rewards of all completions, (R, B) float32 on the CPU; NaN where a reward gives no usable score."""
-        scores = [self._one(function, rollout) for function in self._functions]
-        return torch.stack(scores) if scores else torch.zeros(0, len(rollout.texts))
+        if not (self._functions and rollout.texts):  # a process without prompts; a model may refuse an empty batch
+            return torch.zeros(len(self._functions), len(rollout.texts))
+        scores = [function(rollout.row_prompts, rollout.texts) for function in self._functions]
+        return torch.stack([scores_B.float().cpu() for scores_B in scores])
 
     def speed(self) -> dict[str, float]:
         """Texts per second of all rewards together, since the last call."""
         speeds = [speed for function in self._functions for speed in function.speed().values()]
         return {"perf/reward_texts_per_second": 1 / sum(1 / speed for speed in speeds)} if speeds else {}
 
-    def _one(self, function: Timed, rollout: Rollout) -> Tensor:
-        if not rollout.texts:
-            return torch.zeros(0)
-        return function(rollout.row_prompts, rollout.texts).float().cpu()
-
 
 class Collector:
-    """Collects the samples of successive steps; `rounds` counts used batches of prompts and is checkpointed."""
+    """Collects the samples of successive steps. `rounds` counts used batches of prompts and is checkpointed.
+
+    `labels`: of the rewards, and of the penalty for overlong completions if there is one.
+    """
 
     def __init__(
         self,
@@ -62,6 +59,9 @@ class Collector:
         self._prompts, self._sample, self._rewards, self._settings = prompts, sample, rewards, settings
         self._batches = Batches([1] * len(prompts.texts), settings.prompts_per_step, seed, bucketed=False)
         self.rounds = rounds
+        penalties = ["overlong"] if settings.penalised_tokens() else []
+        self.labels = rewards.labels + penalties
+        self._weights_R = torch.cat([rewards.weights_R, torch.ones(len(penalties))])
 
     def collect(self) -> CollectedSamples:
         """Completions of the next step.
@@ -79,6 +79,7 @@ class Collector:
             parts.append(part)
             teaching = [self._teaching(samples) for samples in parts] if most > 1 else parts
             used = len(parts)
+            # The prompts of all processes are counted, so that all stop in the same round.
             numbers = _all_numbers([n for each in teaching for n in each.rollout.prompt_indices], first, used * wanted)
             if used == most or len(numbers) >= wanted:
                 break
@@ -92,12 +93,14 @@ class Collector:
             metrics = {"sampling/rounds": used, "sampling/prompts": len(numbers)}
         if self._settings.bad_rewards == "skip":
             metrics["reward/skipped_share"] = failed / max(asked, 1)
+        # Figures are of everything: of what survives the filter, half is always good.
         return CollectedSamples(_joined(parts), replace(scored, numbers=tuple(numbers)), metrics)
 
     def _round(self) -> tuple[ScoredSamples, float, float]:
         """Sample and score a batch of prompts; returns scored samples, and global counts of unscored and all."""
         wanted = self._settings.prompts_per_step
         first = self.rounds * wanted
+        # Numbers seed the samples: a prompt that returns in a later epoch gets new ones.
         batch = list(enumerate(self._batches.at(self.rounds), first))
         self.rounds += 1
         mine = shard(batch)
@@ -106,7 +109,7 @@ class Collector:
         adaptive, each = self._settings.adaptive, self._settings.samples_per_prompt
         begun = adaptive.first if adaptive else each
         rollout = self._sample(texts, numbers, [begun] * len(texts), 0)
-        scored = ScoredSamples(rollout, self._scores(rollout), self._weights, rows)
+        scored = ScoredSamples(rollout, self._scores(rollout), self._weights_R, rows)
         if adaptive:
             sizes = self._further(scored, first, len(batch), begun)
             later = self._sample(texts, numbers, sizes, begun)
@@ -114,18 +117,6 @@ class Collector:
         asked, left = len(scored.rollout.texts), _with_rewards(scored)
         counts = summed({"failed": asked - len(left.rollout.texts), "asked": asked})
         return left, counts["failed"].item(), counts["asked"].item()
-
-    @property
-    def labels(self) -> list[str]:
-        """Labels of the rewards, and of the penalty for overlong completions if there is one."""
-        penalty = ["overlong"] if self._settings.penalised_tokens() else []
-        return self._rewards.labels + penalty
-
-    @property
-    def _weights(self) -> Tensor:
-        """Weights of the rewards, and 1 for the penalty for overlong completions, (R,)."""
-        penalty = [1.0] if self._settings.penalised_tokens() else []
-        return torch.cat([self._rewards.weights_R, torch.tensor(penalty)])
 
     def _scores(self, rollout: Rollout) -> Tensor:
         scores_RB = self._rewards(rollout)
@@ -148,8 +139,9 @@ class Collector:
         assert adaptive
         places = [number - first for number in found.rollout.prompt_indices]
         spread_P = torch.zeros(prompts, dtype=torch.float64)
-        spread_P[places] = found.cohorts.deviations(found.totals).nan_to_num(0.0)
+        spread_P[places] = found.cohorts.deviations(found.totals).nan_to_num(0.0)  # nan: a reward is missing
         budget = prompts * (self._settings.samples_per_prompt - begun - 1)
+        # One each in any case: credit is right on average only if every prompt has a second draw.
         more_P = 1 + by_spread(all_reduce_sum(spread_P), budget, adaptive.most - begun - 1)
         return more_P[places].tolist()
 
@@ -160,7 +152,7 @@ def _with_rewards(scored: ScoredSamples) -> ScoredSamples:
         return scored
     fine = scored.rewards_RB.isfinite().all(0).tolist()
     kept = [[row for row in rows if fine[row]] for rows in scored.rollout.rows_of]
-    return scored.take([rows if len(rows) > 1 else [] for rows in kept])
+    return scored.take([rows if len(rows) > 1 else [] for rows in kept])  # advantages compare completions
 
 
 def _all_numbers(own: list[int], first: int, span: int) -> list[int]:
@@ -173,6 +165,7 @@ def _all_numbers(own: list[int], first: int, span: int) -> list[int]:
 def _both(first: ScoredSamples, later: ScoredSamples, first_share: float) -> ScoredSamples:
     """Join two draws of the same prompts, cohort by cohort."""
     start = len(first.rollout.texts)
+    # `join_rollouts` puts the rows into this order.
     order = [
         row
         for rows, later_rows in zip(first.rollout.rows_of, later.rollout.rows_of, strict=True)

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from pipeline_core.errors import BadInput
+from pipeline_core.losses.advantages import weighted_sum
 from pipeline_core.losses.cohorts import Cohorts
 from pipeline_core.losses.groups import Weighting, WeightingState
-from pipeline_core.losses.several_rewards import weighted_sum
 from pipeline_core.models.distributed import summed
 from pipeline_core.models.sampling.rollouts import Rollout
 from pipeline_core.training.membership import memberships
@@ -43,8 +43,8 @@ def distinct_prompts(table: Dataset, group_by: str) -> Prompts:
         first.setdefault(prompt, row)
     if not first:
         raise BadInput("there are no prompts to train on")
-    membership = memberships(table, group_by)
-    return Prompts(list(first), membership.names, membership.shares_NG[list(first.values())], membership.domain_G)
+    names, shares_NG, domain_G = memberships(table, group_by)
+    return Prompts(list(first), names, shares_NG[list(first.values())], domain_G)
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,7 @@ class ScoredSamples:
         first_B = self.cohorts.sums(self.in_first_draw_B)[self.cohorts.owner]
         later_B = size_B - first_B
         apart_B = torch.where(self.in_first_draw_B, self.first_share / first_B, (1 - self.first_share) / later_B)
+        # Missing rewards may empty one of the draws; the other then has the prompt's whole weight.
         return torch.where((first_B > 0) & (later_B > 0), apart_B, 1 / size_B)
 
     def means(self, values_B: Tensor) -> Tensor:
@@ -161,7 +162,7 @@ def weighed(
             "prompts": len(scored.rows),
             "tokens": sum(map(len, rollout.completion_ids)),
             "ended": sum(rollout.ended),
-            "surprisal": -rollout.logps.double().sum(),
+            "surprisal": -rollout.logps.double().sum(),  # logps are 0 beyond a row's end
             "means": mean_P.sum(),
             "rewards": total_B.sum(),
             "squares": total_B.square().sum(),
@@ -212,7 +213,7 @@ def weighed(
 def _deviation(count: float, total: float, squares: float) -> float:
     """Standard deviation (n - 1) from count, sum and sum of squares."""
     mean = total / max(count, 1)
-    return float((max(0.0, squares - count * mean**2) / max(count - 1, 1)) ** 0.5)
+    return float((max(0.0, squares - count * mean**2) / max(count - 1, 1)) ** 0.5)  # the difference may round below 0
 
 
 def kept_samples(experience: Experience, advantage_B: Tensor, step: int) -> list[dict[str, Any]]:
@@ -223,7 +224,7 @@ def kept_samples(experience: Experience, advantage_B: Tensor, step: int) -> list
     return [
         {
             "step": step,
-            "prompt": rollout.prompts[0],
+            "prompt": str(rollout.prompts[0]),  # a checkpoint with a `Template` could not be loaded
             "completion": rollout.texts[row],
             "reward": float(experience.scored.totals[row]),
             "advantage": float(advantage_B[row]),

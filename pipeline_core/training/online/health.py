@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline_core.errors import EvenhandError
-
-if TYPE_CHECKING:
-    from pipeline_core.training.online.settings import OnlineConfig
-
+from pipeline_core.training.online.settings import OnlineConfig
 
 UNSCORED = 10
 """Consecutive steps without any reward after which a training with `bad_rewards: skip` ends."""

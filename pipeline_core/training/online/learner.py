@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from pipeline_core.losses.policy_gradient import Aggregation, token_weights
 from pipeline_core.losses.terms import Term
 from pipeline_core.models.collation import Completions, collate
 from pipeline_core.models.completions import completion_logps
@@ -46,6 +47,10 @@ class Minibatch:
     rows: int
     tokens: int
     seen: int
+
+    def token_weights(self, mask_BT: Tensor, aggregation: Aggregation, max_length: int) -> Tensor:
+        """Weight of each token of a pass in the step's loss, (B, T)."""
+        return token_weights(mask_BT, aggregation, rows=self.rows, tokens=self.tokens, max_length=max_length)
 
 
 @dataclass(frozen=True)
@@ -185,6 +190,7 @@ def _cut(
 ) -> Iterator[Pass]:
     rollout = experience.rollout
     parts = [
+        # A prompt runs once for all of its completions, which are padded to the longest.
         (len(ids), len(rows) * max((len(rollout.completion_ids[row]) for row in rows), default=0))
         for ids, rows in zip(rollout.prompt_ids, rows_of, strict=True)
     ]

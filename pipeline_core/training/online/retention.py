@@ -39,7 +39,7 @@ class RetentionLoss:
     ) -> None:
         self._model, self._settings, self._chosen = model, settings, chosen
         self._pad_id = tokenizer.pad_token_id or 0
-        texts = [table[column][:] for column in ("prompt", "chosen")]
+        texts = [table[column][:] for column in ("prompt", "chosen")]  # datasets 4 gives lazy columns, `[:]` lists
         prompts, answers = map(as_rendered, texts) if settings.rendered else texts
         pairs = encode_pairs(tokenizer, prompts, answers, settings.max_length)
         self.cut = sum(pair.is_cut for pair in pairs)
@@ -50,7 +50,7 @@ class RetentionLoss:
     def backward(self, update: int) -> Tensor:
         """Add the gradient for optimiser step `update`; returns this process's share of the unweighted mean."""
         rows = self._batches.at(update)
-        tokens = sum(self._parts[row][1] for row in rows)
+        tokens = sum(self._parts[row][1] for row in rows)  # of all processes, whose gradients are added up
         total = torch.zeros((), dtype=torch.float64, device=self._model.device)
         for part in shard(micro_batches(rows, self._parts, self._settings.micro_batch_tokens)):
             prompts, answers = ([self._rows[row][side] for row in part] for side in (0, 1))

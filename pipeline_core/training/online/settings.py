@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from pipeline_core.data.refs import DataRef, TakesRows
-from pipeline_core.training.settings import TrainingConfig
+from pipeline_core.training.settings import SettingsPart, TrainingConfig
 
 if TYPE_CHECKING:
     from pipeline_core.losses.groups import Weighting
@@ -23,12 +23,6 @@ EXAMPLE: Mapping[str, Any] = {
     "max_length": 64,
 }
 """Smallest settings of an online training, for conformance tests."""
-
-
-class SettingsPart(BaseModel):
-    """A part of a configuration."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class WorstGroupSettings(SettingsPart):
@@ -122,7 +116,7 @@ class Sampling(SettingsPart):
 
 
 MOVED: Mapping[str, str] = {
-    **{name: f"sampling.{name}" for name in Sampling.model_fields if name != "stop"},
+    **{name: f"sampling.{name}" for name in Sampling.model_fields if name != "stop"},  # `stop` names the limits now
     **{f"stop_{name}": f"stop.{name}" for name in StopLimits.model_fields},
 }
 """Old name to new place, for settings that have moved."""
@@ -174,6 +168,7 @@ class OnlineConfig(TrainingConfig):
     def _names_of_before(cls, given: Any) -> Any:
         if not isinstance(given, Mapping):
             return given
+        # A subclass may have a setting of an old name.
         moved = [f"{name} is now {MOVED[name]}" for name in given if name in MOVED.keys() - cls.model_fields.keys()]
         if isinstance(given.get("stop"), str | list | tuple):
             moved.append("stop, the strings that end a completion, is now sampling.stop")
@@ -230,7 +225,7 @@ class OnlineConfig(TrainingConfig):
 
         if self.worst_group is None:
             return uniform()
-        chi = self.worst_group.chi
+        chi = self.worst_group.chi  # of both levels, so that 0 means equal weights with domains and groups as well
         # "mean" would drop the weight of groups without a prompt in the step, but keep the full KL penalty.
         return exponentiated_gradient(self.worst_group.eta_alpha, chi, "mixed", domain_chi=chi)
 

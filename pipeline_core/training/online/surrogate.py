@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from pipeline_core.losses.advantages import Credit
-from pipeline_core.losses.policy_gradient import clipped_surrogate, kl_estimate, log_ratios, token_weights
-from pipeline_core.losses.several_rewards import credit_of
+from pipeline_core.losses.advantages import Credit, credit_of
+from pipeline_core.losses.policy_gradient import clipped_surrogate, kl_estimate, log_ratios
 from pipeline_core.losses.terms import Term
+from pipeline_core.training.online.experience import Experience
 from pipeline_core.training.online.learner import (
     Learner,
     Minibatch,
@@ -21,10 +21,7 @@ from pipeline_core.training.online.learner import (
     minibatches,
     old_logps,
 )
-
-if TYPE_CHECKING:
-    from pipeline_core.training.online.experience import Experience
-    from pipeline_core.training.online.surrogate_settings import SurrogateConfig
+from pipeline_core.training.online.surrogate_settings import SurrogateConfig
 
 
 class SurrogateLearner(Learner):
@@ -56,10 +53,12 @@ class SurrogateLearner(Learner):
         counted = [[row for row in rows if not self._is_cut_off(experience, row)] for rows in everything]
         # With a reference all rows get a pass, so that the KL is over all samples.
         everyone = context.reference or self.terms
-        teaching = [rows if self._teaches(advantage_B, rows) else [] for rows in counted]
+        teaching = [rows if bool(advantage_B[rows].ne(0).any()) else [] for rows in counted]
         chosen = everything if everyone else teaching
+        # A row that is cut off counts in a mean over rows; its tokens do not count in one over tokens (as in TRL).
         means_of = counted if settings.aggregation == "token" else everything
         steps = minibatches(experience, chosen, context, means_of, everything if everyone else counted)
+        # Rows that are cut off run for the figures of the KL and of terms alone.
         counts_B = torch.zeros(len(rollout.texts))
         counts_B[[row for rows in counted for row in rows]] = 1
         for part in (part for step in steps for part in step.passes):
@@ -68,7 +67,7 @@ class SurrogateLearner(Learner):
             part.fixed["shares"] = experience.row_shares[part.rows][:, None].to(context.device)
             if context.reference:
                 part.fixed["reference"] = context.reference(part.batch)
-            if len(steps) > 1:
+            if len(steps) > 1:  # with a single step its first pass gives them, see `loss`
                 part.fixed["old"] = old_logps(part, experience, context)
         return steps, advantage_B, {}
 
@@ -83,25 +82,17 @@ class SurrogateLearner(Learner):
         sums = {"clip_share": (clipped_BT * mask_BT).sum()}
         if "reference" in part.fixed:
             kl_BT = kl_estimate(logps_BT, part.fixed["reference"], settings.kl_estimator)
+            # Shares, not group weights: the KL is not what groups lack.
             loss_BT = loss_BT + settings.beta * kl_BT * part.fixed["shares"].to(kl_BT)
+            # k3 in any case: trainings with different estimators can be compared.
             sums["kl"] = (kl_estimate(logps_BT.detach(), part.fixed["reference"]) * mask_BT).sum()
         if self.terms:
             terms_BT, term_sums = self.term_losses(logps_BT, entropy_BT, part)
             loss_BT, sums = loss_BT + terms_BT * part.fixed["shares"].to(terms_BT), sums | term_sums
-        weight_BT = token_weights(
-            mask_BT,
-            settings.aggregation,
-            rows=minibatch.rows,
-            tokens=minibatch.tokens,
-            max_length=settings.sampling.max_new_tokens,
-        )
+        weight_BT = minibatch.token_weights(mask_BT, settings.aggregation, settings.sampling.max_new_tokens)
         return (loss_BT * weight_BT * part.fixed["counts"]).sum(), sums
 
     def _is_cut_off(self, experience: Experience, row: int) -> bool:
         rollout = experience.rollout
         long = len(rollout.completion_ids[row]) >= self._settings.sampling.max_new_tokens
         return self._settings.mask_overlong and long and not rollout.ended[row]
-
-    @staticmethod
-    def _teaches(advantage_B: Tensor, rows: list[int]) -> bool:
-        return bool(advantage_B[rows].ne(0).any())

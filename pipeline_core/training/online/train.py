@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import closing, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline_core.evaluation.item_counts import ITEMS, TRAINING
-from pipeline_core.losses.groups import Weighting, WeightingState
+from pipeline_core.losses.groups import Weighting
 from pipeline_core.losses.terms import checked
 from pipeline_core.models.collation import Completions
 from pipeline_core.models.completions import completion_logps
@@ -31,7 +31,6 @@ from pipeline_core.training.optimizer import Training, autocast
 from pipeline_core.training.row_counts import prompt_counts
 
 if TYPE_CHECKING:
-    from datasets import Dataset
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from pipeline_core.plugin.context import Inputs, StageContext
@@ -53,7 +52,10 @@ def train_online(inputs: Inputs, learner: Learner, settings: OnlineConfig, conte
     model = load_trainable(inputs.model, context.device, settings.lora, context.seed, settings.precision)
     skip = settings.bad_rewards == "skip"
     timed = [Timed(function) for function in inputs.reward_fns(context.device, settings.rewards, skip=skip)]
-    prompts, counts = sampled_prompts(tokenizer, inputs.preferences, settings)
+    prompts = distinct_prompts(inputs.preferences, settings.group_by)
+    counts = prompt_counts(tokenizer, prompts.texts, settings.max_prompt_tokens, settings.rendered)
+    if settings.rendered:
+        prompts = replace(prompts, texts=as_rendered(prompts.texts))
     retention = settings.retention
     retention_loss = None
     if retention:
@@ -83,16 +85,6 @@ def train_online(inputs: Inputs, learner: Learner, settings: OnlineConfig, conte
     return metrics | counts
 
 
-def sampled_prompts(
-    tokenizer: PreTrainedTokenizerBase, table: Dataset, settings: OnlineConfig
-) -> tuple[Prompts, dict[str, float]]:
-    """Distinct prompts of the rows, and their counts `training/items/...`: all, cut, with names of control tokens."""
-    prompts = distinct_prompts(table, settings.group_by)
-    counts = prompt_counts(tokenizer, prompts.texts, settings.max_prompt_tokens, settings.rendered)
-    texts = as_rendered(prompts.texts) if settings.rendered else prompts.texts
-    return replace(prompts, texts=texts), counts
-
-
 def run_online(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -110,8 +102,10 @@ def run_online(
     """The training loop; returns the metrics of the last steps and the kept samples. Default `engine`: the policy."""
     checked(learner.terms, (*LOGGED, *learner.figures))
     engine = engine or OwnEngine(model, tokenizer, settings, context.seed)
+    extra = learner.extra()
     training = Training(
-        _trained(model, learner),
+        # The names of a learner's weights begin with `EXTRA`, by which `Training` clips and paces them separately.
+        model if extra is None else nn.ModuleDict({"policy": model, EXTRA.rstrip("."): extra}),
         settings,
         settings.steps,
         context,
@@ -119,15 +113,19 @@ def run_online(
         rate_factors={EXTRA: learner.extra_rate_factor},
         apart=EXTRA,
     )
-    state = LoopState.resumed(training.resume(), learner, weighting, prompts)
-    collector = Collector(prompts, engine.sample, rewards, settings, context.seed, state.rounds)
-    health = Health(settings, state.flat_steps, state.unscored_steps)
+    kept = training.resume()
+    if kept:
+        learner.resume(kept["learner"])
+    state = kept["weighting"] if kept else weighting.init(prompts.membership_NG.sum(0), prompts.domain_G)
+    samples: list[dict[str, Any]] = kept.get("samples", [])
+    collector = Collector(prompts, engine.sample, rewards, settings, context.seed, kept.get("rounds", 0))
+    health = Health(settings, kept.get("flat_steps", 0), kept.get("unscored_steps", 0))
     update_context = UpdateContext(model, reference, settings, tokenizer.pad_token_id or 0)
     updates = settings.updates_per_rollout * settings.minibatches
     while training.step < training.total:
         engine.sync_weights()
         collected = collector.collect()
-        experience, scores, state.weighting = weighed(collected, collector.labels, prompts, weighting, state.weighting)
+        experience, scores, state = weighed(collected, collector.labels, prompts, weighting, state)
         minibatches, advantage_B, learner_metrics = learner.prepare(experience, update_context)
         metrics = collected.metrics | scores | learner_metrics
         taken: list[dict[str, Tensor | float]] = []
@@ -138,42 +136,29 @@ def run_online(
                 continue
             seen = backward(minibatch, learner, update_context)
             if retention_loss:
+                # Rows follow from the number of the update, so that a resumed training takes the next ones.
                 seen["retention/loss"] = all_reduce_sum(retention_loss.backward(training.step * updates + number))
             seen["grad_norm"] = training.update()
             taken.append(seen)
         metrics |= _means(taken)
         rows = sum(minibatch.rows for minibatch in minibatches)
         learner.finish(metrics, rows)
-        health.check(metrics, training.step + 1)
+        health.check(metrics, training.step + 1)  # before `end_step`, which would save the collapsed policy
         if context.is_main and training.step % settings.samples_every == 0:
-            samples = kept_samples(experience, advantage_B, training.step + 1)
-            state.samples = state.samples + samples
-            context.events.log_rows("samples", samples)
-        state.rounds, state.learner = collector.rounds, learner.state()
-        state.flat_steps, state.unscored_steps = health.flat_steps, health.unscored_steps
+            shown = kept_samples(experience, advantage_B, training.step + 1)
+            samples = samples + shown
+            context.events.log_rows("samples", shown)
         tokens = sum(minibatch.tokens for minibatch in minibatches)
-        training.end_step(metrics | rewards.speed(), tokens, vars(state))
-    return training.summary(), state.samples
-
-
-@dataclass
-class LoopState:
-    """Checkpointed state of the loop, besides weights and optimiser."""
-
-    weighting: WeightingState
-    samples: list[dict[str, Any]]
-    rounds: int
-    flat_steps: int
-    unscored_steps: int
-    learner: dict[str, Any]
-
-    @classmethod
-    def resumed(cls, extra: dict[str, Any], learner: Learner, weighting: Weighting, prompts: Prompts) -> LoopState:
-        """State from a checkpoint's `extra`, or the initial state."""
-        if extra:
-            learner.resume(extra["learner"])
-            return cls(**extra)
-        return cls(weighting.init(prompts.membership_NG.sum(0), prompts.domain_G), [], 0, 0, 0, learner.state())
+        state_of_loop = {
+            "weighting": state,
+            "samples": samples,
+            "rounds": collector.rounds,
+            "flat_steps": health.flat_steps,
+            "unscored_steps": health.unscored_steps,
+            "learner": learner.state(),
+        }
+        training.end_step(metrics | rewards.speed(), tokens, state_of_loop)
+    return training.summary(), samples
 
 
 def backward(minibatch: Minibatch, learner: Learner, context: UpdateContext) -> dict[str, Tensor | float]:
@@ -190,6 +175,7 @@ def backward(minibatch: Minibatch, learner: Learner, context: UpdateContext) -> 
         for name, value in seen.items():
             sums[name] = sums.get(name, torch.zeros_like(total)) + value.detach().double()
     names = (*learner.figures, *(term.name for term in learner.terms))
+    # A process without passes has no sums, but sends as many numbers.
     stacked = all_reduce_sum(torch.stack([total, *(sums.get(name, torch.zeros_like(total)) for name in names)]))
     if not minibatch.seen:
         return {"loss": stacked[0]}
@@ -201,11 +187,6 @@ def _means(taken: list[dict[str, Tensor | float]]) -> dict[str, Tensor | float]:
     """Mean of each metric over the updates of a rollout."""
     values = {name: [update[name] for update in taken if name in update] for update in taken for name in update}
     return {name: sum(known) / len(known) for name, known in values.items()}
-
-
-def _trained(model: PreTrainedModel, learner: Learner) -> nn.Module:
-    extra = learner.extra()
-    return model if extra is None else nn.ModuleDict({"policy": model, EXTRA.rstrip("."): extra})
 
 
 def fixed_reference(

@@ -69,21 +69,21 @@ class VllmEngine:
         vllm = settings.sampling.vllm
         assert vllm
         self._model, self._tokenizer, self._settings, self._seed = model, tokenizer, settings, seed
-        with torch.random.fork_rng():
+        with torch.random.fork_rng():  # in this process vLLM seeds torch's global generator
             self._llm: Any = LLM(
                 model=str(folder),
                 dtype=self._precision(),
                 max_model_len=int(min(settings.max_length, positions_of(model))),
                 gpu_memory_utilization=vllm.gpu_memory_utilization,
                 enforce_eager=vllm.enforce_eager,
-                enable_prefix_caching=True,
+                enable_prefix_caching=True,  # the samples of a prompt share its prefix
                 seed=seed,
             )
 
     def sync_weights(self) -> None:
         """Copy the policy's weights to vLLM, adapters merged, and clear its prefix cache."""
         self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": plain_weights(self._model)})
-        self._llm.reset_prefix_cache()
+        self._llm.reset_prefix_cache()  # its keys and values come from the old weights
 
     def sample(self, prompts: Sequence[str], numbers: Sequence[int], sizes: Sequence[int], first: int) -> Rollout:
         """See `engines.Engine`."""
@@ -97,21 +97,18 @@ class VllmEngine:
             [self._parameters(sample_seed(self._seed, numbers[place], sample)) for place, sample in rows],
             use_tqdm=False,
         )
+        asked, sampling = [prompts[place] for place, _ in rows], self._settings.sampling.settings()
         # vLLM would match a stop string that begins with a space across the border of prompt and completion.
         completion_ids = [
-            until_stop(self._tokenizer, prompts[place], answer.outputs[0].token_ids, self._settings.sampling.settings())
-            for (place, _), answer in zip(rows, answers, strict=True)
+            until_stop(self._tokenizer, prompt, answer.outputs[0].token_ids, sampling)
+            for prompt, answer in zip(asked, answers, strict=True)
         ]
-        texts, ended = completion_texts(
-            self._model,
-            self._tokenizer,
-            [prompts[place] for place, _ in rows],
-            completion_ids,
-            self._settings.sampling.settings(),
-        )
+        texts, ended = completion_texts(self._model, self._tokenizer, asked, completion_ids, sampling)
         blank_BT = torch.zeros(len(rows), max(map(len, completion_ids), default=0))
         drawn = Rollout(list(prompts), list(sizes), prompt_ids, completion_ids, texts, blank_BT, ended, list(numbers))
-        return replace(drawn, logps=self._logps(drawn))
+        with autocast(self._model, self._settings):
+            logps_BT = rollout_logps(self._model, drawn, self._tokenizer.pad_token_id or 0, sampling.temperature, ROWS)
+        return replace(drawn, logps=logps_BT)
 
     def close(self) -> None:
         """Release the engine's memory."""
@@ -120,12 +117,6 @@ class VllmEngine:
         self._llm.llm_engine.engine_core.shutdown()
         del self._llm
         cleanup_dist_env_and_memory()
-
-    def _logps(self, drawn: Rollout) -> torch.Tensor:
-        with autocast(self._model, self._settings):
-            return rollout_logps(
-                self._model, drawn, self._tokenizer.pad_token_id or 0, self._settings.sampling.temperature, ROWS
-            )
 
     def _precision(self) -> str:
         """Precision of the policy's forward passes, as vLLM's dtype."""
@@ -140,7 +131,7 @@ class VllmEngine:
         return SamplingParams(
             temperature=settings.temperature,
             top_p=settings.top_p,
-            top_k=settings.top_k or 0,
+            top_k=settings.top_k or 0,  # vLLM's 0: all tokens
             max_tokens=settings.max_new_tokens,
             min_tokens=settings.min_new_tokens,
             stop=[word for word in settings.stop if not word.startswith(" ")],

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from pipeline_core.errors import BadInput
+from pipeline_core.models.collation import Completions, collate
 from pipeline_core.models.distributed import all_reduce_sum
 from pipeline_core.training.membership import memberships
 from pipeline_core.training.row_counts import encoded_rows
@@ -70,6 +71,11 @@ class EncodedRows:
     def __len__(self) -> int:
         return len(self.prompts)
 
+    def collated(self, part: Sequence[int], pad_id: int, device: str | torch.device) -> Completions:
+        """Tensors of the rows in `part`, completions of a row one after the other."""
+        completions = [ids for row in part for ids in self.completions[row]]
+        return collate([self.prompts[row] for row in part], completions, pad_id, device)
+
     @cached_property
     def host_membership(self) -> Tensor:
         """Shares on the CPU, where reading them does not wait for a device."""
@@ -112,12 +118,10 @@ def encode_rows(
     if without := [number for number, row in enumerate(rows) if not all(pair.completion for pair in row)]:
         prompt = texts[0][without[0]][:60]
         raise BadInput(f"row {without[0]}: a completion has no tokens ({', '.join(columns)} of {prompt!r})")
-    membership = memberships(table, settings.group_by)
     return EncodedRows(
+        # A prompt is cut by what each completion leaves; the shortest cut suits all.
         [min((list(pair.prompt) for pair in row), key=len) for row in rows],
         [[list(pair.completion) for pair in row] for row in rows],
-        membership.names,
-        membership.shares_NG,
-        membership.domain_G,
+        *memberships(table, settings.group_by),
         counts,
     )

@@ -106,7 +106,7 @@ class RobustConfig(GroupedConfig, KnownStartConfig):
             self._refuse_saturation(self._largest_loss(rows))
         except ValueError as error:
             raise BadInput(str(error)) from None
-        steps = self.steps or self.steps_over(len(rows))
+        steps = self.steps_over(len(rows))
         total = self._rise(self._rows_in_a_loss) * steps
         if 0 < total < LEAST_RISE:
             raise BadInput(
@@ -140,7 +140,8 @@ class RobustConfig(GroupedConfig, KnownStartConfig):
     def _refuse_saturation(self, rows_in_a_loss: float) -> None:
         if (rise := self._rise(rows_in_a_loss)) <= MAX_RISE:
             return
-        most = _rounded_down(self.step_size * MAX_RISE / rise)
+        most = _rounded_down(self.step_size * MAX_RISE / rise)  # rounded up, the advice would be refused
+        # A mean is as large as a row's loss; a sum of `population` grows with the batch and with rare groups.
         steadier = self.form == "population" and rise / rows_in_a_loss <= MAX_RISE
         raise ValueError(
             f"eta_alpha ({self.step_size:g}) saturates the group weights: with form {self.form!r} the first step "

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from pipeline_core.losses.group_statistics import group_means, group_sums
+from pipeline_core.losses.group_statistics import divided, group_sums
 from pipeline_core.losses.groups import Weighting, WeightingState, state_on
 from pipeline_core.models.distributed import all_reduce_sum, shard
 from pipeline_core.models.lengths import check_rows
@@ -49,16 +49,16 @@ def train_rows(
 
     With `held_out` the model ends with the weights that were best on it.
     """
-    rows = replace(rows, membership_NG=rows.membership_NG.to(model.device))
-    check_rows(model, rows.longest)
-    objective = _in_precision(objective, model, settings)
-    bucketed = settings.batching == "by_length"
-    batches = Batches(rows.lengths, settings.batch_size, context.seed, bucketed)
-    training = Training(model, settings, settings.steps or max(1, round(settings.epochs * batches.per_epoch)), context)
+    rows, objective = _on_model(model, rows, objective, settings)
+    batches = Batches(rows.lengths, settings.batch_size, context.seed, settings.batching == "by_length")
+    training = Training(model, settings, settings.steps_over(len(rows)), context)
     extra = training.resume()
     kept = extra.get("weighting")
     state = state_on(kept, model.device) if kept else weighting.init(rows.membership_NG.sum(0), rows.domain_G)
-    watch = _watch(model, held_out, training, context, extra.get("validation")) if held_out else None
+    watch = None
+    if held_out:
+        measured = _on_model(model, held_out.rows, held_out.objective, settings)
+        watch = EarlyStopping(*measured, held_out.settings, training, context, extra.get("validation"))
     while training.step < training.total:
         batch = batches.at(training.step)
         passes = micro_batches(shard(batch), rows.parts, settings.micro_batch_tokens)
@@ -67,32 +67,26 @@ def train_rows(
         validation, state = watch.look(state) if watch else ({}, state)
         extra = {"weighting": state} | ({"validation": watch.kept} if watch else {})
         training.end_step(metrics | validation, sum(rows.lengths[row] for row in batch), extra)
-    sizes = dict(zip(rows.groups, rows.host_membership.sum(0).tolist(), strict=True))
-    counted = {f"group/{name}/rows": size for name, size in sizes.items()}
+    sizes = zip(rows.groups, rows.host_membership.sum(0).tolist(), strict=True)
+    counted = {f"group/{name}/rows": size for name, size in sizes}
     return training.summary() | counted | (watch.finish() if watch else {})
 
 
-def _watch(
-    model: PreTrainedModel,
-    held_out: HeldOutRows,
-    training: Training,
-    context: StageContext,
-    kept: dict[str, Any] | None,
-) -> EarlyStopping:
-    rows = replace(held_out.rows, membership_NG=held_out.rows.membership_NG.to(model.device))
+def _on_model(
+    model: PreTrainedModel, rows: EncodedRows, objective: Objective, settings: RowTrainingConfig
+) -> tuple[EncodedRows, Objective]:
+    """Rows whose shares are on the model's device, and the objective with forward passes under the settings' autocast.
+
+    Backward passes are outside of it. Raises `BadInput` for rows that are longer than the model's positions.
+    """
     check_rows(model, rows.longest)
-    objective = _in_precision(held_out.objective, model, held_out.settings)
-    return EarlyStopping(rows, objective, held_out.settings, training, context, kept)
-
-
-def _in_precision(objective: Objective, model: PreTrainedModel, settings: RowTrainingConfig) -> Objective:
-    """Objective with forward passes under the settings' autocast; backward passes are outside of it."""
 
     def forward(part: list[int]) -> Any:
         with autocast(model, settings):
             return objective.forward(part)
 
-    return replace(objective, forward=forward)
+    rows = replace(rows, membership_NG=rows.membership_NG.to(model.device))
+    return rows, replace(objective, forward=forward)
 
 
 def backward(
@@ -116,14 +110,14 @@ def backward(
         for part, output in zip(passes, outputs, strict=True):
             loss_sum_G += group_sums(objective.losses(output, means)[0].detach().double(), rows.shares(part))
         state = weighting.step(all_reduce_sum(loss_sum_G), count_G, state)
-    used = state
+    used = state  # `lagged` moves the state below, after the batch is weighed
     weight_G = weighting.row_weights(count_G, used)
     for part in passes:
         output = outputs[0] if outputs and len(passes) == 1 else objective.forward(part)
         loss_B, measures_KB = objective.losses(output, means)
         membership_BG = rows.shares(part)
         weighted_B = loss_B * (membership_BG @ weight_G).to(loss_B)
-        weighted_B.sum().div(len(batch)).backward()
+        weighted_B.sum().div(len(batch)).backward()  # by the whole batch: passes and processes add up
         values_B = torch.cat([weighted_B.detach()[None], loss_B.detach()[None], measures_KB]).double()
         sums += torch.cat([values_B.sum(1), group_sums(values_B[1], membership_BG)])
     all_reduce_sum(sums)
@@ -149,9 +143,9 @@ def _metrics(
     names = ("loss", "mean_loss", *objective.measures)
     metrics: dict[str, Tensor | float] = dict(zip(names, sums[:single] / len(batch), strict=True))
     if not weighting.needs_groups:
-        metrics["loss"] = metrics.pop("mean_loss")
-    present = rows.host_membership[list(batch)].sum(0).gt(0).tolist()
-    group_loss_G = group_means(sums[single:], count_G)
+        metrics["loss"] = metrics.pop("mean_loss")  # equal without group weights
+    present = rows.host_membership[list(batch)].sum(0).gt(0).tolist()  # on the CPU: to ask the device would wait for it
+    group_loss_G = divided(sums[single:], count_G)
     share_G = weighting.shares(state)
     for group, name in enumerate(rows.groups):
         if present[group]:

@@ -7,12 +7,12 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from pipeline_core.data.groups import require_apart, require_known_groups
 from pipeline_core.data.refs import DataRef, TakesRows
 from pipeline_core.errors import BadInput
-from pipeline_core.training.settings import RowTrainingConfig
+from pipeline_core.training.settings import RowTrainingConfig, SettingsPart
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -22,10 +22,8 @@ if TYPE_CHECKING:
 MinimisedLoss = Literal["mean", "group_mean", "worst_group"]
 
 
-class ValidationSettings(BaseModel):
+class ValidationSettings(SettingsPart):
     """Validation on held-out pairs before and during training: decay on plateaus, early stop, best weights kept."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
     data: Annotated[DataRef, TakesRows("preference")]
     """Held-out pairs; they must have the groups of the training rows."""
@@ -78,8 +76,7 @@ class PreferenceConfig(RowTrainingConfig):
         held_out, watched = load(self.validation.data), self.watched()
         require_known_groups(held_out, rows, self.group_by, "validation.data", all_of_them=watched != "mean")
         require_apart(held_out, rows, "validation.data")
-        steps = self.steps or self.steps_over(len(rows))
-        if self.validation.every > steps:
+        if self.validation.every > (steps := self.steps_over(len(rows))):
             raise BadInput(f"validation.every ({self.validation.every}) is more than the {steps} steps of the training")
 
 

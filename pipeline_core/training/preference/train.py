@@ -14,7 +14,6 @@ from pipeline_core.data.groups import require_groups
 from pipeline_core.losses.groups import Weighting
 from pipeline_core.losses.preference import PairLogps, PairLoss
 from pipeline_core.losses.terms import Term, checked
-from pipeline_core.models.collation import collate
 from pipeline_core.models.completions import completion_logps
 from pipeline_core.models.loading import load_tokenizer, load_trainable, save_model
 from pipeline_core.training.preference.encoded_rows import EncodedRows, Means, Objective, encode_rows
@@ -88,15 +87,11 @@ def pair_objective(
     terms: Sequence[Term[PairLogps]] = (),
     statistics: Mapping[str, PairLoss] | None = None,
 ) -> Objective:
-    """Objective of `pair_loss` plus `terms`; measures: h > 0 (accuracy), h, its two log-ratios, and the terms.
-
-    The batch means of `statistics` are in the pairs' `means` for `pair_loss`.
-    """
+    """Objective of `pair_loss` plus `terms`; measures: h > 0 (accuracy), h, its two log-ratios, and the terms."""
     terms = checked(terms, ("loss", "mean_loss", "grad_norm", "learning_rate", *MEASURES))
 
     def forward(part: list[int]) -> PairLogps:
-        completions = [ids for row in part for ids in rows.completions[row]]
-        batch = collate([rows.prompts[row] for row in part], completions, pad_id, model.device)
+        batch = rows.collated(part, pad_id, model.device)
         logps_BT, _ = completion_logps(model, batch)
         policy_B2, length_B2 = logps_BT.sum(1).view(-1, 2), batch.mask_BT.sum(1).view(-1, 2)
         fixed_B2 = reference_N2[part].to(policy_B2.dtype).to(policy_B2.device, non_blocking=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,10 +12,8 @@ from pipeline_core.losses.policy_gradient import kl_estimate
 from pipeline_core.losses.preference import PairLogps, PairLoss
 from pipeline_core.losses.terms import Term
 from pipeline_core.models.distributed import summed
+from pipeline_core.training.online.experience import Experience
 from pipeline_core.training.online.learner import Learner, Minibatch, Pass, TokenLogps, UpdateContext, minibatches
-
-if TYPE_CHECKING:
-    from pipeline_core.training.online.experience import Experience
 
 
 class PairLearner(Learner):
@@ -36,14 +34,14 @@ class PairLearner(Learner):
         for rows, flat in zip(rollout.rows_of, experience.cohorts.flat(total_B).tolist(), strict=True):
             rewards = total_B[list(rows)]
             pairs.append([] if flat else [rows[int(rewards.argmax())], rows[int(rewards.argmin())]])
-            for sign, row in zip((1.0, -1.0), pairs[-1], strict=False):
+            for sign, row in zip((1.0, -1.0), pairs[-1], strict=False):  # not strict: a flat cohort has no pair
                 side_B[row] = sign
         assert context.reference
         steps = minibatches(experience, pairs, context)
         for part in (part for step in steps for part in step.passes):
             part.fixed["reference"] = context.reference(part.batch)
             prompts_B = experience.cohorts.owner[part.rows]
-            part.fixed["weight"] = experience.weight_P[prompts_B][0::2].to(context.device)
+            part.fixed["weight"] = experience.weight_P[prompts_B][0::2].to(context.device)  # [0::2]: the chosen ones
         return steps, side_B, {"pairs": summed({"pairs": sum(map(bool, pairs))})["pairs"].item()}
 
     def loss(self, part: Pass, minibatch: Minibatch, context: UpdateContext) -> tuple[Tensor, dict[str, Tensor]]:
@@ -57,5 +55,6 @@ class PairLearner(Learner):
         loss_B = self._pair_loss(logps) * part.fixed["weight"].to(policy_B2)
         kl = (kl_estimate(logps_BT.detach(), fixed_BT) * part.batch.mask_BT).sum()
         terms_BT, term_sums = self.term_losses(logps_BT, entropy_BT, part)
+        # Two rows make a pair.
         loss = loss_B.sum() / max(minibatch.rows / 2, 1) + terms_BT.sum() / max(minibatch.tokens, 1)
         return loss, {"kl": kl} | term_sums

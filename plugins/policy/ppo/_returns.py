@@ -13,7 +13,7 @@ def token_rewards(scores_B: Tensor, log_ratio_BT: Tensor, mask_BT: Tensor, kl_co
     """Reward of each token (B, T): -`kl_coef` (log pi - log pi_ref), plus the score at the last token."""
     rewards_BT = -kl_coef * log_ratio_BT * mask_BT
     last_B1 = (mask_BT.sum(1, keepdim=True) - 1).clamp(min=0)
-    has_B1 = mask_BT.any(1, keepdim=True).to(rewards_BT.dtype)
+    has_B1 = mask_BT.any(1, keepdim=True).to(rewards_BT.dtype)  # a completion without tokens has no last one
     return rewards_BT.scatter_add(1, last_B1, scores_B[:, None].to(rewards_BT.dtype) * has_B1)
 
 
@@ -47,10 +47,10 @@ def moments(values_BT: Tensor, mask_BT: Tensor) -> Tensor:
 
 def whitened(values_BT: Tensor, mask_BT: Tensor, moments_3: Tensor) -> Tensor:
     """(x - mean) / sqrt(var + 1e-8) inside the mask, with the moments of all processes; 0 outside."""
-    count, total, squares = moments_3.tolist()
-    mean = total / max(count, 1)
-    variance = max(squares / max(count, 1) - mean**2, 0.0) * count / max(count - 1, 1)
-    return (values_BT - mean) / (variance + 1e-8) ** 0.5 * mask_BT
+    count, total, _ = moments_3.tolist()
+    # Over n - 1, and with 1e-8, as in TRL.
+    variance = _variance(moments_3) * count / max(count - 1, 1)
+    return (values_BT - total / max(count, 1)) / (variance + 1e-8) ** 0.5 * mask_BT
 
 
 def value_loss(
@@ -81,14 +81,12 @@ def _variance(moments_3: Tensor) -> float:
     return max(squares / max(count, 1) - (total / max(count, 1)) ** 2, 0.0)
 
 
-class AdaptiveKl:
-    """KL coefficient, controlled towards a target KL per completion (arXiv 1909.08593, section 2.2)."""
+def adapted_kl_coef(coefficient: float, kl: float, target: float | None, completions: int, horizon: int) -> float:
+    """KL coefficient times 1 + clip(kl / target - 1, +-.2) n / horizon (arXiv 1909.08593, section 2.2).
 
-    def __init__(self, coefficient: float, target: float | None, horizon: int) -> None:
-        self.coefficient, self._target, self._horizon = coefficient, target, horizon
-
-    def step(self, kl: float, completions: int) -> None:
-        """Multiply the coefficient by 1 + clip(kl / target - 1, +-.2) n / horizon; n `completions`, mean KL `kl`."""
-        if self._target is not None:
-            error = min(max(kl / self._target - 1, -0.2), 0.2)
-            self.coefficient *= 1 + error * completions / self._horizon
+    `kl`: mean KL of n `completions`. The coefficient is unchanged without a target.
+    """
+    if target is None:
+        return coefficient
+    error = min(max(kl / target - 1, -0.2), 0.2)
+    return coefficient * (1 + error * completions / horizon)

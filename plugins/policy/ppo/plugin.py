@@ -23,8 +23,8 @@ def run(config: PpoConfig, inputs: Inputs, out: Path, context: StageContext) -> 
     from pipeline_core.training.online.train import train_online
     from plugins.policy.ppo._learner import CriticLearner, new_critic
 
-    critic = new_critic(config.critic, inputs.model, config, context)
-    return train_online(inputs, CriticLearner(critic, config), config, context, out)
+    learner = CriticLearner(new_critic(inputs.model, config, context), config)
+    return train_online(inputs, learner, config, context, out)
 
 
 @hookimpl

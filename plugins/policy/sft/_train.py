@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from pipeline_core.losses.groups import Weighting
-from pipeline_core.models.collation import collate
+from pipeline_core.losses.groups import uniform
 from pipeline_core.models.completions import completion_logps
 from pipeline_core.models.loading import load_tokenizer, load_trainable, save_model
 from pipeline_core.training.preference.encoded_rows import EncodedRows, Objective, encode_rows
@@ -23,19 +22,14 @@ if TYPE_CHECKING:
 
 
 def train_completions(
-    inputs: Inputs,
-    column: str,
-    weighting: Weighting,
-    settings: RowTrainingConfig,
-    context: StageContext,
-    out: Path,
+    inputs: Inputs, column: str, settings: RowTrainingConfig, context: StageContext, out: Path
 ) -> Metrics:
     """Train `inputs.model` on the completions in `column` of `inputs.preferences` and save it in `out`."""
     tokenizer = load_tokenizer(inputs.model)
     rows = encode_rows(tokenizer, inputs.preferences, (column,), settings)
     model = load_trainable(inputs.model, context.device, settings.lora, context.seed, settings.precision)
     objective = completion_objective(model, rows, tokenizer.pad_token_id or 0)
-    metrics = train_rows(model, rows, objective, weighting, settings, context) | rows.counts
+    metrics = train_rows(model, rows, objective, uniform(), settings, context) | rows.counts
     if context.is_main:
         save_model(model, tokenizer, out)
         context.events.write_history(out)
@@ -46,8 +40,7 @@ def completion_objective(model: PreTrainedModel, rows: EncodedRows, pad_id: int)
     """Mean negative log-probability of a completion's tokens; measure: mean entropy of the predictions."""
 
     def forward(part: list[int]) -> tuple[Tensor, Tensor]:
-        completions = [ids for row in part for ids in rows.completions[row]]
-        batch = collate([rows.prompts[row] for row in part], completions, pad_id, model.device)
+        batch = rows.collated(part, pad_id, model.device)
         logps_BT, entropy_BT = completion_logps(model, batch)
         length_B = batch.mask_BT.sum(1)
         return -logps_BT.sum(1) / length_B, (entropy_BT.sum(1) / length_B)[None]

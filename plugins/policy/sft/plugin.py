@@ -31,10 +31,9 @@ class SftConfig(RowTrainingConfig):
 
 def run(config: SftConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Train and save the model."""
-    from pipeline_core.losses.groups import uniform
     from plugins.policy.sft._train import train_completions
 
-    return train_completions(inputs, config.completion, uniform(), config, context, out)
+    return train_completions(inputs, config.completion, config, context, out)
 
 
 @hookimpl

@@ -22,7 +22,7 @@ from pipeline_core.rewards.measuring import held_out_metrics
 from pipeline_core.rewards.scored_text import ScoredText
 from pipeline_core.training.batching import Batches, micro_batches
 from pipeline_core.training.optimizer import Training
-from pipeline_core.training.preference.best_weights import BestWeights
+from pipeline_core.training.preference.validation import BestWeights
 from pipeline_core.training.settings import RowTrainingConfig
 
 if TYPE_CHECKING:

@@ -111,7 +111,7 @@ def test_m7_the_first_loss_of_sft_is_that_of_its_rows_alone(tmp_path, tokenizer,
     folder = folder_of("recurrent_gemma", tokenizer, tmp_path / "model")
     (out := tmp_path / "out").mkdir()
     settings = PreferenceConfig(name="x", batch_size=6, steps=1)
-    train_completions(TinyInputs(folder, pairs(6)), "chosen", uniform(), settings, context, out)
+    train_completions(TinyInputs(folder, pairs(6)), "chosen", settings, context, out)
     rows = encode_rows(tokenizer, pairs(6), ("chosen",), settings)
     model = model_of("recurrent_gemma")
     with torch.no_grad():
