@@ -18,7 +18,7 @@ from pipeline_core.stats.bootstrap import Bootstrap
 from pipeline_core.stats.intervals import tails
 from pipeline_core.stats.ranking import BINS, equal_bins
 from pipeline_core.stats.resampling import CHUNK, RESAMPLES, Floats, Items
-from pipeline_core.stats.spread import Spread, upper_quartile
+from pipeline_core.stats.spread import Spread, student, upper_quartile
 from pipeline_core.stats.statistic import STATISTICS
 
 STEPS = 101
@@ -93,7 +93,7 @@ def least_error(misses: Sequence[CalibrationMisses], value: float, level: float)
 def error_with_seeds(misses: Sequence[CalibrationMisses], value: float, spread: Spread, level: float) -> float:
     """Lower end of a calibration error: `least_error` with Student's quantile and the variance of seeds."""
     reach = (value - least_error(misses, value, level)) * spread.widening(level)
-    return value - math.hypot(reach, spread.widening(level) * 1.96 * math.sqrt(spread.seeds))
+    return value - math.hypot(reach, spread.widening(level) * student(level, math.inf) * math.sqrt(spread.seeds))
 
 
 @dataclass(frozen=True)

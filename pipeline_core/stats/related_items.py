@@ -36,9 +36,17 @@ def independent_values(statistic: RelationStatistic, y: Floats, cluster: NDArray
     return min(len(np.unique(part)) for part in parts) // statistic.items_per_value
 
 
+def class_labels(y: Floats) -> Floats:
+    """Labels of items, (C,), from those by model, (C, S): of the first model, of another where that lacks the item."""
+    if not y.shape[1]:
+        return np.zeros(0)
+    labels: Floats = np.where(np.isnan(y[:, 0]), np.fmax.reduce(y, axis=1), y[:, 0])  # equal in all models that have it
+    return labels
+
+
 def group_evenness(statistic: RelationStatistic, items: Paired, group: int) -> tuple[float, float]:
     """Degrees of freedom and correction of a group's variance; with classes, combined over both (`evenness_across`)."""
-    y = items.y[:, 0] if items.y.shape[1] else np.zeros(0)
+    y = class_labels(items.y)
     chosen = statistic.select(items.member[:, group], y) if len(y) else np.zeros(0, dtype=bool)
     parts = [chosen & (y == label) for label in (1, 0)] if statistic.by_class else [chosen]
     by_part = [evenness(cluster_sizes(items.cluster[part])) for part in parts if part.any()]
@@ -74,8 +82,9 @@ def resampling_weights(statistic: RelationStatistic, items: Paired, seed: int, r
     _, cluster = np.unique(items.cluster, return_inverse=True)
     cluster = cluster.reshape(-1)
     traits = [items.member]
-    if statistic.by_class and items.y.shape[1]:  # labels belong to items: the first model's stand for all
-        traits.append(np.stack([items.y[:, 0] == 1, items.y[:, 0] == 0], axis=1))
+    if statistic.by_class and items.y.shape[1]:
+        labels = class_labels(items.y)
+        traits.append(np.stack([labels == 1, labels == 0], axis=1))
     has_KT = np.zeros((cluster.max(initial=-1) + 1, sum(trait.shape[1] for trait in traits)), dtype=bool)
     np.logical_or.at(has_KT, cluster, np.concatenate(traits, axis=1))  # a cluster has the traits of all of its items
     strata = list(strata_of(has_KT))

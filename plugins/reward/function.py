@@ -106,6 +106,8 @@ def _file_of(name: str) -> Path:
         spec = importlib.util.find_spec(module)
     except (ImportError, ValueError):  # a parent that cannot be imported; a module without a spec, such as __main__
         spec = None
+    except (Exception, SystemExit) as error:  # parents are imported, and user code can raise anything
+        raise NotUsable(f"reward.function: {module} cannot be imported ({quoted(error, 200)})") from error
     if spec is None or not spec.origin or not Path(spec.origin).is_file():
         raise BadInput(
             f"reward.function: there is no module {module} here; install it, or put its folder on PYTHONPATH"

@@ -75,7 +75,7 @@ def error(prompt: str, completion: str, seed: int) -> float:
     written = json.dumps([seed, prompt, completion]).encode("utf-8", "surrogatepass")
     # + 0.5: the quantile of 0 is infinite
     uniform = (int.from_bytes(hashlib.blake2b(written, digest_size=7).digest()) + 0.5) / 2**56
-    return NormalDist().inv_cdf(uniform)
+    return NormalDist().inv_cdf(min(uniform, 1 - 2**-53))  # 56 bits may round to 1, whose quantile is infinite too
 
 
 def load(folder: Path, device: str) -> RewardFn:

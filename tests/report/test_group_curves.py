@@ -136,11 +136,25 @@ def test_one_group_or_none_is_not_drawn():
 def test_a_group_chart_reads_its_last_values_out_and_survives_any_name():
     names = ["a/b_c", "$x$ <&>", '"quoted"']
     lines = {name: line_of([curve([1.0, 0.5])], "group/a/loss", window=0) for name in names}
-    svg = groups_chart(lines, "loss by group", level=0.25)
+    svg = groups_chart(lines, list(lines), "loss by group", level=0.25)
     assert 'aria-label="loss by group over training steps; at the end: a/b c 0.500, $x$ &lt;&amp;&gt; 0.500' in svg
     assert "&lt;&amp;&gt;" in svg.split(">", 1)[1]
     assert "$x$" in svg.split(">", 1)[1]
     assert not re.search(r' d="[^"]*\.\d{3}', svg)
+
+
+def test_a_group_has_one_colour_in_every_chart_of_a_training():
+    groups = ["a", "b", "c"]
+    line = line_of([curve([1.0, 0.5])], "group/a/loss", window=0)
+    all_of_them, without_a = (
+        groups_chart(dict.fromkeys(shown, line), groups, "loss by group") for shown in (groups, groups[1:])
+    )
+    assert colours_in(without_a) == colours_in(all_of_them)[1:]
+
+
+def colours_in(svg):
+    """Colours of the lines in their order."""
+    return list(dict.fromkeys(re.findall(r"var\(--c\d\)", svg)))
 
 
 def test_a_file_of_its_own_needs_no_page():

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -87,7 +88,12 @@ def test_models_are_calibrated_beside_rewards(tmp_path):
     scores += [Score(f"q{i}", "came", float(i % 3 > 0)) for i in range(200)]
     model = run.results["policy:dpo:seed0"]
     made = run.stage("evaluate", "quiz", "dpo", 0, {"model": model.digest})
-    write_evaluation(made.path, scores, [Relation("quiz/error", "said", "came", "calibration_error", better="lower")])
+    error = partial(Relation, x="said", y="came", statistic="calibration_error", better="lower")
+    write_evaluation(made.path, scores, [error("quiz/error")])
     paths = write_report(run.results, {"name": "r"}, tmp_path / "report")
     assert [list(table.curves) for table in paths.report.calibration] == [["dpo"]]
     assert paths.figures[0].relative_to(tmp_path).as_posix() == "report/figures/calibration/quiz.svg"
+    write_evaluation(made.path, scores, [error("quiz/error"), error("quiz/error_again")])
+    paths = write_report(run.results, {"name": "r"}, tmp_path / "report")
+    names = [path.name for path in paths.figures if path.parent.name == "calibration"]
+    assert len(set(names)) == 2 and all(name.startswith("quiz-quiz_error") for name in names)

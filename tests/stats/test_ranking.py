@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pipeline_core.stats import bounded, related_items
 from pipeline_core.stats.calibration import reliability
 from pipeline_core.stats.ranking import RELATIONS, equal_bins
-from pipeline_core.stats.related_items import Paired
+from pipeline_core.stats.related_items import Paired, resampling_weights
 from pipeline_core.stats.relation_bootstrap import EVERY, RelationBootstrap
 
 calm = settings(deadline=None, derandomize=True)
@@ -241,3 +241,12 @@ def test_a_better_reward_is_shown_to_be_better():
     found = RelationBootstrap.of(RELATIONS["auc"], both).difference(slice(0, 1), slice(1, 2))
     assert found.low > 0.1
     assert found.p < 0.01
+
+
+def test_every_resample_holds_each_class_as_often_though_the_first_model_lacks_items():
+    labels = np.repeat([0.0, 1.0], [12, 8])
+    y = np.stack([labels, labels], axis=1)
+    y[::3, 0] = np.nan
+    paired = Paired(np.zeros_like(y), y, np.ones((20, 1), bool), np.arange(20))
+    (weights,) = resampling_weights(RELATIONS["auc"], paired, seed=0, resamples=50)
+    assert weights[:, labels == 1].sum(1) == pytest.approx(np.full(50, 8.0))

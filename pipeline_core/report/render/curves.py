@@ -92,11 +92,15 @@ def _within(line: GroupCurve, spread: GroupCurve | None) -> GroupCurve:
     return replace(line, low=low, high=high)
 
 
-def groups_chart(lines: Mapping[str, GroupCurve], title: str, level: float | None = None) -> str:
-    """Chart of a line per group with its band over seeds; a dashed line at `level`. Its label has the last values."""
+def groups_chart(lines: Mapping[str, GroupCurve], groups: Sequence[str], title: str, level: float | None = None) -> str:
+    """Chart of a line per group with its band over seeds; a dashed line at `level`. Its label has the last values.
+
+    A group's place among all `groups` of a training gives its colour, so that it has the same in every chart.
+    """
     drawn = []
-    for index, (group, line) in enumerate(lines.items()):
-        turn, at = divmod(index, len(SERIES) - 1)  # colour 0 is the base's; dashes mark a second round of colours
+    for group, line in lines.items():
+        # Colour 0 is the base's; dashes mark a second round of colours.
+        turn, at = divmod(groups.index(group), len(SERIES) - 1)
         dashes = (0, (4, 2)) if turn else "-"
         look = {"color": SERIES[1 + at], "linewidth": 1.4, "linestyle": dashes, "label": wording.plain(group)}
         drawn.append((line, look))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -80,6 +81,13 @@ def _draw(shown: Shown[list[CalibrationTable]]) -> dict[str, Any]:
     return {"plots": [(table, _chart(table, colours_of(shown.report))) for table in shown.part]}
 
 
+def _files(plots: Sequence[tuple[CalibrationTable, str]]) -> Iterator[tuple[str, str]]:
+    of_suite = Counter(table.suite for table, _ in plots)
+    for table, svg in plots:
+        name = table.suite if of_suite[table.suite] == 1 else f"{table.suite}-{table.measure}"
+        yield f"calibration/{file_name(name)}", svg
+
+
 SECTION = Section(
     name="calibration",
     title="Calibration",
@@ -88,5 +96,5 @@ SECTION = Section(
     build=lambda sources: _tables(sources.collected.evaluations),
     template="calibration.html.j2",
     draw=_draw,
-    files=lambda names: ((f"calibration/{file_name(table.suite)}", svg) for table, svg in names["plots"]),
+    files=lambda names: _files(names["plots"]),
 )

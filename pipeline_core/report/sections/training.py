@@ -147,7 +147,7 @@ def _plots_of_groups(curves: Sequence[Curve]) -> Iterator[Plot]:
     for quantity in BY_GROUP:
         lines = _lines(curves, quantity, shown)
         if len(lines) > 1:  # a single group is all rows, which the plots above show
-            svg = groups_chart(lines, quantity.title, level=1 / of if quantity == WEIGHT else None)
+            svg = groups_chart(lines, shown, quantity.title, level=1 / of if quantity == WEIGHT else None)
             yield Plot(quantity.title, svg, _note(curves, quantity, shown, of), quantity.title.replace(" ", "_"))
 
 

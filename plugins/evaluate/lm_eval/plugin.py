@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
+from yaml import YAMLError
 
 from pipeline_core.errors import BadInput, NotUsable, UnknownName, quoted
 from pipeline_core.evaluation.item_counts import item_counts
 from pipeline_core.evaluation.measures import write_evaluation
+from pipeline_core.files.atomic import user_path
 from pipeline_core.files.digests import digest_of_file
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.figures import Measure, Score
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 
 
 INVALID = "invalid"
+FAULTS = (LookupError, TypeError, ValueError, OSError, ImportError, AttributeError, YAMLError)
+"""Errors of the harness for a task's files or data; a task's file may name functions that do not exist."""
 
 
 class LmEvalConfig(PluginConfig):
@@ -89,7 +93,7 @@ def run(config: LmEvalConfig, inputs: Inputs, out: Path, context: StageContext) 
         results = simple_evaluate(
             lm, tasks=list(config.tasks), task_manager=manager, bootstrap_iters=0, log_samples=True, **settings, **seeds
         )
-    except (LookupError, TypeError, ValueError, OSError) as error:
+    except FAULTS as error:
         raise BadInput(
             f"the lm-evaluation-harness cannot run {', '.join(config.tasks)} ({type(error).__name__}: {error}); "
             "a task's data come from the hub unless its file names local ones"
@@ -122,12 +126,16 @@ def known_tasks(config: LmEvalConfig) -> TaskManager:
 
     Raises:
         UnknownName: no such task, with the nearest names.
+        BadInput: the harness cannot read the files of `include_path`.
     """
     from lm_eval.tasks import TaskManager
 
-    if config.include_path and not Path(config.include_path).is_dir():
-        raise NotUsable(f"include_path: there is no folder {quoted(config.include_path, 200)}")
-    manager = TaskManager(include_path=config.include_path)
+    folder = _folder(config)
+    try:
+        manager = TaskManager(include_path=folder and str(folder))
+    except FAULTS as error:
+        told = f"include_path: the lm-evaluation-harness cannot read {quoted(config.include_path, 200)}"
+        raise BadInput(f"{told} ({type(error).__name__}: {quoted(error, 200)})") from error
     for task in config.tasks:
         if not manager.match_tasks([task]):
             raise UnknownName("task of the lm-evaluation-harness", task, manager.all_tasks)
@@ -207,13 +215,18 @@ def counts(suite: str, found: Mapping[str, Any], cut: int) -> Metrics:
     return item_counts(suite, sum(size["effective"] for _, size in sizes), left_out, cut=cut)
 
 
+def _folder(config: LmEvalConfig) -> Path | None:
+    folder = user_path(config.include_path) if config.include_path else None
+    if folder and not folder.is_dir():
+        raise NotUsable(f"include_path: there is no folder {quoted(config.include_path, 200)}")
+    return folder
+
+
 def sources(config: LmEvalConfig) -> dict[str, str]:
     """The user's own task files, and the harness's version."""
     from importlib.metadata import PackageNotFoundError, version
 
-    folder = Path(config.include_path) if config.include_path else None
-    if folder and not folder.is_dir():
-        raise NotUsable(f"include_path: there is no folder {config.include_path}")
+    folder = _folder(config)
     files = sorted(path for path in folder.rglob("*") if path.is_file()) if folder else []
     try:
         digests = {"lm_eval": version("lm_eval")}  # tasks change with the harness

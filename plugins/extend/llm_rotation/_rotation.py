@@ -205,7 +205,7 @@ class Rotation:
         if len(last) == len(self.decided) >= self._enough:
             self.ended = f"no pair could be read from any of {len(last)} replies ({told(self.decided)})"
         elif len(without_text) >= self._enough:
-            self.ended = f"the last {len(without_text)} replies had no text ({told(without_text)})"
+            self.ended = f"the last {len(without_text)} replies had no text ({told(without_text[::-1])})"
 
     def _part_with_the_fruitless(self) -> None:
         for label, member in self.members.items():

@@ -136,7 +136,8 @@ def train_regression(
             items = batches.at(training.step)
             model.train(dropout)
             first_seed = (context.seed * 1_000_003 + training.step) * 10_007  # seeds of steps are 10,007 passes apart
-            loss = _backward(model, train, micro_batches(items, parts, budget), len(items), first_seed)
+            passes = micro_batches(items, parts, budget)
+            loss = _backward(model, train, passes, len(items), first_seed)
             metrics: dict[str, Tensor | float] = {"loss": loss, "grad_norm": training.update()}
             step = training.step + 1
             if len(measured) and (step % batches.per_epoch == 0 or (best and step == training.total)):
@@ -152,7 +153,7 @@ def _backward(model: ScalarEncoder, train: ScoredTexts, passes: list[list[int]],
     """Accumulate the gradient of this process's passes of a step; return the step's mean loss over all processes."""
     loss = torch.zeros((), device=next(model.parameters()).device)
     for number, part in shard(list(enumerate(passes))):
-        torch.manual_seed(first_seed + number)
+        torch.manual_seed((first_seed + number) % 2**64)  # torch takes 64 bits
         share = train.loss_sum(model, part) / items  # items of the whole step: passes and processes add up to its mean
         share.backward()
         loss += share.detach()

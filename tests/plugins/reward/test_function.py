@@ -73,6 +73,13 @@ def test_what_is_not_there_is_named(mine, tmp_path, path, words):
         function.run(FunctionConfig(function=path, sign=1), Given(None, folders={}), tmp_path, _context())
 
 
+def test_a_parent_that_fails_on_import_is_told(mine, tmp_path):
+    (mine.parent / "failing").mkdir()
+    (mine.parent / "failing" / "__init__.py").write_text("raise RuntimeError('no licence')\n")
+    with pytest.raises(BadInput, match=r"failing.rewards cannot be imported \(RuntimeError\('no licence'\)\)"):
+        function.run(FunctionConfig(function="failing.rewards:score"), Given(None, folders={}), tmp_path, _context())
+
+
 @pytest.mark.parametrize(
     ("code", "words"),
     [

@@ -1,5 +1,8 @@
 """Noise that belongs to a text: its size, its sameness, and what it leaves of a reward."""
 
+import hashlib
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -22,11 +25,13 @@ def clean(tmp_path_factory):
     return made(lexicon, config, Given(Dataset.from_list(ROWS)), root / "words")[0]
 
 
-def test_errors_are_standard_normal_and_belong_to_the_text():
+def test_errors_are_standard_normal_and_belong_to_the_text(monkeypatch):
     errors = [error("The baker is", f"text {number}", 0) for number in range(4000)]
     assert abs(np.mean(errors)) < 0.06 and np.std(errors) == pytest.approx(1, abs=0.05)
     assert error("a", "b", 0) == error("a", "b", 0) != error("a", "b", 1)
     assert error("a", "b", 0) != error("ab", "", 0)
+    monkeypatch.setattr(hashlib, "blake2b", lambda *_, **__: SimpleNamespace(digest=lambda: b"\xff" * 7))
+    assert 8 < error("a", "b", 0) < 9  # the quantile of 1 - 2**-53, not of 1
 
 
 def test_scores_do_not_hang_on_the_batch():
