@@ -62,6 +62,7 @@ def cells() -> list[Cell]:
     kinds = (
         means.means,
         means.shares,
+        means.shares_of_answers,
         means.balances,
         means.distances,
         means.groups,

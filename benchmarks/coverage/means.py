@@ -55,6 +55,18 @@ def shares() -> Iterator[Cell]:
         )
 
 
+def shares_of_answers() -> Iterator[Cell]:
+    """Items whose value is the share of several answers, such as a target term of StereoSet."""
+    for answers, a, b in ((27, 5, 5), (27, 9, 1), (27, 1, 20), (3, 5, 5)):
+        for n in (10, 20, 79):
+
+            def draw(g: Generator, answers: int = answers, a: float = a, b: float = b, n: int = n) -> Seen:
+                values = g.binomial(answers, g.beta(a, b, (n, 1))) / answers
+                return estimate("share", one_group(values), 100 * a / (a + b))
+
+            yield Cell("share", f"{a / (a + b):.2g} of {n} items with {answers} answers each", draw)
+
+
 def balances() -> Iterator[Cell]:
     """BBQ's scores: -1, 0 (unknown) and 1, and the share of biased answers among few named ones."""
     for named, n in ((0.03, 100), (0.03, 400), (0.2, 50), (0.2, 150), (0.8, 50)):

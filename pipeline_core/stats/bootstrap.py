@@ -214,11 +214,11 @@ class Bootstrap:
         assert mean is not None
         if statistic.least is None or not bounded.are_bounded(statistic, items):
             return sides(groups.around, mean, spread, level)
-        if statistic.least == 0:
-            n = bounded.effective(mean * (1 - mean), spread, items.counts.sum(), k)
-            return bounded.of_share(mean, n, spread.df, level)
         squares = np.where(np.isnan(groups.values), np.nan, items.mean_squares)
         square = figure_across(AS_IT_IS.of_mean, across, squares) or 0.0
+        if statistic.least == 0:
+            n = bounded.effective(mean * (1 - mean), spread, bounded.most_draws(items, mean, square), k)
+            return bounded.of_share(mean, n, spread.df, level)
         n = bounded.effective(square - mean**2, spread, items.counts.sum(), k)
         low, high = bounded.of_balance(mean, square, n, spread.df, level)
         return max(low, statistic.least), min(high, 1.0)

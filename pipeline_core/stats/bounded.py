@@ -26,6 +26,18 @@ def effective(variance: float, spread: Spread, most: float, fewest: float) -> fl
     return min(most, variance / spread.variance)
 
 
+def most_draws(items: Items, mean: float, square: float) -> float:
+    """Largest effective sample size of a share: 0/1 draws that vary as little as the mean of independent values.
+
+    0/1 values count as many as they are. A value that is itself a share of several answers varies less, and counts for
+    several draws. `square` is the mean of the squared values.
+    """
+    n = float(items.counts.sum())
+    within = square - mean**2
+    # x^2 = x for 0 and 1 alone
+    return n if within <= 0 or np.array_equal(items.squares, items.sums) else n * mean * (1 - mean) / within
+
+
 def of_share(share: float, n: float, df: float, level: float) -> tuple[float, float]:
     """Wilson's interval (1927) of a share of `n` values."""
     z = student(level, df)

@@ -212,3 +212,13 @@ def test_a_score_in_clusters_is_measured_the_same_by_an_evaluation_and_a_report(
     items = Items.collect(values, clusters={score.item: score.cluster for score in scores})
     found = Bootstrap.of(SHARE, items).estimate()
     assert (entry["low"], entry["high"]) == pytest.approx((found.low, found.high))
+
+
+def test_s8_items_that_are_shares_of_answers_have_the_interval_of_their_mean():
+    """A target term of StereoSet holds some 27 answers: 79 terms tell more than 79 answers."""
+    terms = np.random.default_rng(2).binomial(27, 0.5, (79, 1)) / 27
+    found = Bootstrap.of(SHARE, one_group(terms), resamples=2000).estimate()
+    error = 100 * terms.std(ddof=1) / math.sqrt(79)
+    assert found.high - found.low == pytest.approx(2 * student(0.95, 78) * error, rel=0.05)  # 0/1 values: 22 points
+    single = np.repeat([1.0, 0.0], [40, 39])[:, None]
+    assert bounded.most_draws(one_group(single), 40 / 79, 40 / 79) == 79
