@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from pipeline_core.tracking.metrics import finite
+from pipeline_core.tracking.values import finite
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -34,7 +34,7 @@ def write_scaffold(name: str, stage: str, into: Path | None = None) -> tuple[Pat
         "HOOK": HOOK_OF_STAGE[stage],
     }
     at_home = into is None and in_repository()
-    folders = [Path("plugins", stage), Path("tests", "plugins")] if at_home else [user_path(into or ".")] * 2
+    folders = [Path("plugins", stage), Path("tests", "plugins", stage)] if at_home else [user_path(into or ".")] * 2
     words["MODULE"] = f"plugins.{stage}.{name}" if at_home else name
     words["HINT"] = "" if at_home else " Before it is packaged, the file's folder must be importable."
     files = [

@@ -51,8 +51,8 @@ class Units:
 
 
 def score_fields(row: EvaluatedRow, unit: str) -> dict[str, Any]:
-    """Fields that all scores of a row share."""
-    return {"item": row["id"], "group": row["group"], "domain": row["domain"], "cluster": unit}
+    """Fields that all scores of a row share; rows of kinds without groups or domains have none."""
+    return {"item": row["id"], "group": row.get("group", ()), "domain": row.get("domain", ""), "cluster": unit}
 
 
 def units_of(

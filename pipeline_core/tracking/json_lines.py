@@ -29,8 +29,8 @@ from pipeline_core.files.atomic import replace_file, user_path
 from pipeline_core.files.json_files import read_as
 from pipeline_core.store.places import Places, nearest
 from pipeline_core.store.processes import Process
-from pipeline_core.tracking.metrics import finite
 from pipeline_core.tracking.protocol import TrackedRun, Tracking, TrackingStatus
+from pipeline_core.tracking.values import finite
 
 RUN, METRICS, ARTIFACTS, OWNER = "run.json", "metrics.jsonl", "artifacts", "owner.json"
 FACTS = TypeAdapter(dict[str, Any])

@@ -32,7 +32,11 @@ class TrackingUnavailable(BadInput):
 
 
 class TrackedRun:
-    """A run that is recorded nowhere; backends override its methods. No method raises or waits for long."""
+    """A run that is recorded nowhere; backends override its methods. No method raises or waits for long.
+
+    A backend overrides at least `log_metrics`, `set_tags` and `finish`; the other methods may keep nothing. Errors go
+    to `Tracking.warn`.
+    """
 
     title: ClassVar[str] = "Tracked run"
     """Text of links to a run's page."""
@@ -50,7 +54,8 @@ class TrackedRun:
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0, seconds: float | None = None) -> None:
         """Record metrics at a step and a time (seconds since 1970; now where not given).
 
-        A NaN or infinite metric is counted under `nonfinite/<name>` instead.
+        A backend passes them through `tracking.values.finite`: a NaN or infinite metric is counted under
+        `nonfinite/<name>` instead.
         """
 
     def set_tags(self, tags: Mapping[str, object]) -> None:
@@ -66,7 +71,7 @@ class TrackedRun:
         """Send buffered data."""
 
     def finish(self, status: TrackingStatus = "FINISHED") -> None:
-        """End the run; the first call decides the status."""
+        """End the run; the first call decides the status. A backend then calls `Tracking.forget`."""
         self.status = self.status or status
 
     def on_event(self, event: Mapping[str, Any]) -> None:
@@ -118,7 +123,7 @@ class Tracking(ABC):
     @classmethod
     @abstractmethod
     def at(cls, address: str, places: Places) -> Tracking:
-        """Open `address`; if it is empty, the backend's default in `places`.
+        """Open `address`; if it is empty, the backend's default in `places`. Ends runs whose process is gone.
 
         Raises:
             TrackingUnavailable: naming the address and the reason.
@@ -131,7 +136,10 @@ class Tracking(ABC):
 
     @abstractmethod
     def begin(self, name: str, params: Mapping[str, Any], tags: Mapping[str, str], parent: str) -> TrackedRun:
-        """Start a run, below the run with the id `parent` unless that is empty. May raise any exception."""
+        """Start a run, below the run with the id `parent` unless that is empty. May raise any exception.
+
+        `params` is the configuration, nested (`tracking.values.flatten` makes dotted names of it).
+        """
 
     @property
     def models(self) -> ModelRegistry:

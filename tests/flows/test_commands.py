@@ -169,7 +169,7 @@ def test_a_scaffold_in_the_repository_stands_where_it_belongs_and_its_test_finds
     monkeypatch.setattr("plugins.__file__", str(tmp_path / "plugins" / "__init__.py"))
     assert call("plugins", "new", "fresh", "--stage", "extend") == 0
     assert "plugins/extend/fresh.py" in capsys.readouterr().err
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/plugins/test_fresh.py"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/plugins/extend/test_fresh.py"]
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert "1 passed" in done.stdout, done.stdout + done.stderr

@@ -434,3 +434,8 @@ def test_models_equal_on_every_item_are_called_equal_and_not_unclear(tmp_path):
     paths = write_report(made.results, CONFIG | {"seeds": [0]}, tmp_path / "out", INFO)
     for text in (paths.markdown.read_text(encoding="utf-8"), paths.html.read_text(encoding="utf-8")):
         assert "equal" in text and "p = 1.00" not in text
+
+
+def test_durations_read_as_people_say_them():
+    told = [wording.seconds(value) for value in (0.44, 9.96, 59.4, 185, 3599, 3660, 7250, 90_000)]
+    assert told == ["0.4 s", "10 s", "59 s", "3 min 05 s", "59 min 59 s", "1 h 01 min", "2 h 01 min", "25 h 00 min"]

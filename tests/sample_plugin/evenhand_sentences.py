@@ -10,8 +10,8 @@ import pyarrow as pa
 from pipeline_core.data.formats.format import DataFormat, Rows
 from pipeline_core.data.refs import DataRef
 from pipeline_core.data.row_checks import ValueFault
-from pipeline_core.evaluation.measures import write_evaluation
 from pipeline_core.evaluation.pair_scores import pair_scores
+from pipeline_core.evaluation.suite import SuiteRun
 from pipeline_core.models.likelihood.settings import OptionsConfig
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.figures import Measure
@@ -52,18 +52,12 @@ MEASURES = (Measure("two_sentences/stereotype_share", "stereotype", "share", "ne
 
 def run(config: TwoSentencesConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Score both sentences of every pair with `inputs.model`."""
-    from pipeline_core.models.likelihood.scoring import option_logps
-    from pipeline_core.models.loading import load_model
-
-    rows = inputs.data(config.data).to_list()
-    model, tokenizer = load_model(inputs.model, context.device, config.precision)
-    options, names = [row["options"][:2] for row in rows], [row["id"] for row in rows]
-    found = option_logps(model, tokenizer, [""] * len(rows), options, config, names, config.normalization)
-    if not context.is_main:
-        return {}
-    return write_evaluation(
-        out, list(pair_scores(rows, found.logps, "stereotype", names)), MEASURES, context.seed, "pair"
-    )
+    suite = SuiteRun(config.name, config.data, inputs, out, context)
+    options = [row["options"][:2] for row in suite.rows]
+    found = suite.option_logps(config, suite.rows, [""] * len(options), options)
+    units = suite.units(alone="pair")
+    scores = pair_scores(suite.rows, found.logps, "stereotype", units.names)
+    return suite.write(len(options), scores, MEASURES, units.noun)
 
 
 @hookimpl

@@ -14,9 +14,9 @@ import pytest
 from pipeline_core.errors import BadInput, UnknownName
 from pipeline_core.stage.run import StageResult
 from pipeline_core.store.places import Places
-from pipeline_core.tracking.mlflow.values import flatten
 from pipeline_core.tracking.opening import backend_of, open_tracking
 from pipeline_core.tracking.protocol import TrackingUnavailable
+from pipeline_core.tracking.values import flatten
 
 ROOT = Path(__file__).parent.parent.parent
 

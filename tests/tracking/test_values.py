@@ -11,15 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline_core.network.addresses import shown_uri
-from pipeline_core.tracking.metrics import finite
 from pipeline_core.tracking.mlflow.values import (
     NAME_LENGTH,
     MlflowNames,
     batches,
     clean_name,
     cut,
-    flatten,
 )
+from pipeline_core.tracking.values import finite, flatten
 
 calm = settings(deadline=None, derandomize=True)
 

@@ -192,11 +192,14 @@ def section(row: Topic) -> str:
 
 
 def seconds(value: float) -> str:
-    """`0.4 s`, `12 s`, `3 min 05 s`."""
+    """`0.4 s`, `12 s`, `3 min 05 s`, `2 h 03 min`."""
     if value < 9.95:  # 9.95 would print as 10.0
         return f"{value:.1f} s"
     whole = round(value)
-    return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60:02d} s"
+    if whole < 3600:
+        return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60:02d} s"
+    minutes = round(value / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def counted(items: ItemCounts, of: int) -> str:

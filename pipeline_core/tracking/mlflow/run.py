@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline_core.tracking.metrics import finite
 from pipeline_core.tracking.mlflow.tables import TAG as TABLES_TAG
 from pipeline_core.tracking.mlflow.tables import TrackedTables
 from pipeline_core.tracking.mlflow.values import (
@@ -22,9 +21,9 @@ from pipeline_core.tracking.mlflow.values import (
     batches,
     clean_name,
     cut,
-    flatten,
 )
 from pipeline_core.tracking.protocol import TrackedRun, Tracking, TrackingStatus
+from pipeline_core.tracking.values import finite, flatten
 
 MetricPoint = tuple[str, float, int, int]
 """Name, value, time in milliseconds, step."""

@@ -1,13 +1,12 @@
-"""Names and flat parameters within MLflow's limits. Pure functions without MLflow."""
+"""Names and texts within MLflow's limits. Pure functions without MLflow."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Any, TypeVar
+from typing import TypeVar
 
 # Limits of MLflow 3 (`mlflow.utils.validation`), checked by its server and its database.
 NAME_LENGTH = 250
@@ -56,25 +55,6 @@ def _marked(clean: str, original: str) -> str:
     """`clean` with a digest of the original at its end, within the length of a name."""
     mark = hashlib.sha256(original.encode(errors="surrogatepass")).hexdigest()[:8]
     return f"{clean[: NAME_LENGTH - 9].rstrip('/ ')}-{mark}"
-
-
-def flatten(value: Any, prefix: str = "") -> dict[str, str]:
-    """Nested mappings and lists as `policy.0.beta: 0.1`; lists of plain values become one text, empty ones none."""
-    if isinstance(value, Mapping):
-        return _merged((f"{prefix}.{key}" if prefix else str(key), item) for key, item in value.items())
-    if isinstance(value, (list, tuple)) and any(isinstance(item, (Mapping, list, tuple)) for item in value):
-        return _merged((f"{prefix}.{index}", item) for index, item in enumerate(value))
-    if isinstance(value, (list, tuple)):
-        return {prefix: ", ".join(map(_text, value))} if value else {}
-    return {prefix: _text(value)}
-
-
-def _merged(items: Iterator[tuple[str, Any]]) -> dict[str, str]:
-    return {name: text for prefix, item in items for name, text in flatten(item, prefix).items()}
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
 
 
 def cut(text: str, length: int) -> str:

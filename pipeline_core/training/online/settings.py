@@ -69,7 +69,7 @@ class StopLimits(SettingsPart):
     kl: float | None = Field(None, gt=0)
     """Maximum mean KL per token to the reference."""
     entropy: float | None = Field(None, gt=0)
-    """Minimum mean entropy per token; below it the policy has collapsed."""
+    """Minimum mean entropy per token, estimated from the sampled tokens; below it the policy has collapsed."""
     flat_steps: int | None = Field(None, ge=1)
     """Consecutive steps in which all rewards of every cohort are equal, so that nothing is learned."""
 

@@ -49,8 +49,6 @@ class PreferenceConfig(RowTrainingConfig):
 
     validation: ValidationSettings | None = None
     """Validation on held-out pairs; without it the last weights are kept."""
-    length_normalized: bool = False
-    """Divide each log-ratio by its completion's length; betas with and without are not comparable."""
     learning_rate: float = Field(5e-6, gt=0)
     """Peak step size of AdamW; with adapters use 10 to 50 times more."""
 
@@ -81,11 +79,16 @@ class PreferenceConfig(RowTrainingConfig):
 
 
 class KnownStartConfig(PreferenceConfig):
-    """Settings of a loss with a known value at the start, from which the default step size of the ascent follows."""
+    """Settings of a loss of the margin h with a known value at h = 0, from which the default step size of the ascent
+    follows.
+    """
+
+    length_normalized: bool = False
+    """Divide each log-ratio by its completion's length; betas with and without are not comparable."""
 
     @abstractmethod
     def start_loss(self) -> float:
-        """Loss of every pair at the start, where policy and reference are equal."""
+        """Loss of every pair at the start, where policy and reference are equal, without further terms."""
 
 
 class LogisticConfig(KnownStartConfig):
