@@ -111,7 +111,7 @@ def _as_json(value: Any, row: int, name: str) -> str:
     try:
         return json.dumps(value, ensure_ascii=False)
     except TypeError:
-        reason = f"holds {quoted(value, 60)}, which can be stored only where every row has a {type(value).__name__}"
+        reason = f"holds {quoted(value, 60)}, which JSON does not know, and the column's values are of several types"
         raise UnfitValue(row, name, reason) from None
 
 

@@ -67,6 +67,7 @@ def _by_row(checks: Sequence[ValueCheck], limit: int | None = None) -> list[Valu
     faults = [
         ValueFault(row, column, code, reason)
         for column, code, reason, mask in checks
+        if len(mask)  # `indices_nonzero` of no chunks ends the process (pyarrow 25)
         for row in pc.indices_nonzero(pc.fill_null(mask, False))[:limit].to_pylist()  # null: other checks judge it
     ]
     return sorted(faults, key=lambda fault: (fault.row, fault.column))

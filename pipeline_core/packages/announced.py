@@ -134,9 +134,13 @@ def plugin_modules(entry: importlib.metadata.EntryPoint) -> Iterator[str]:
     broken: list[str] = []
     # Without `onerror` the walk passes over a folder that raises an ImportError, and says nothing.
     for info in pkgutil.walk_packages(package.__path__, f"{entry.module}.", onerror=broken.append):
-        if not info.ispkg and not info.name.rpartition(".")[2].startswith("_"):
+        if not info.ispkg and _is_public(info.name):
             yield info.name
-    yield from broken
+    yield from filter(_is_public, broken)
+
+
+def _is_public(module: str) -> bool:
+    return not module.rpartition(".")[2].startswith("_")
 
 
 def _distribution(entry: importlib.metadata.EntryPoint) -> str:

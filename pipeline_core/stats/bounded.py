@@ -13,13 +13,14 @@ import numpy as np
 
 from pipeline_core.stats.resampling import Floats, Items
 from pipeline_core.stats.spread import Spread, student
-from pipeline_core.stats.statistic import Statistic
+from pipeline_core.stats.statistic import NO_SPREAD, Statistic
 
 
 def effective(variance: float, spread: Spread, most: float, fewest: float) -> float:
     """Effective sample size of a mean; `variance` is that of single values.
 
-    At most `most`, the number of values; `fewest`, the number of clusters, if the values do not vary.
+    At most `most`: `most_draws` for shares, else the number of values. `fewest`, the number of clusters, if the values
+    do not vary.
     """
     if not variance > 0 or not spread.variance > 0:  # `not >` holds for NaN too
         return fewest
@@ -34,8 +35,9 @@ def most_draws(items: Items, mean: float, square: float) -> float:
     """
     n = float(items.counts.sum())
     within = square - mean**2
-    # x^2 = x for 0 and 1 alone
-    return n if within <= 0 or np.array_equal(items.squares, items.sums) else n * mean * (1 - mean) / within
+    if within <= NO_SPREAD or np.array_equal(items.squares, items.sums):  # x^2 = x for 0 and 1 alone
+        return n
+    return n * mean * (1 - mean) / within
 
 
 def of_share(share: float, n: float, df: float, level: float) -> tuple[float, float]:

@@ -125,7 +125,7 @@ def register_evaluations() -> list[Evaluation]:
     spec = Evaluation(
         TruthfulQaConfig,
         run,
-        revision=3,
+        revision=4,
         example=example,
         metrics=("truthfulqa/mc1", "truthfulqa/mc2"),
         measures=lambda _: MEASURES,

@@ -12,7 +12,7 @@ import importlib.util
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NoReturn
 
 from pydantic import Field
 
@@ -104,15 +104,19 @@ def _file_of(name: str) -> Path:
     module = name.partition(":")[0]
     try:
         spec = importlib.util.find_spec(module)
-    except (ImportError, ValueError):  # a parent that cannot be imported; a module without a spec, such as __main__
+    except ValueError:  # a module without a spec, such as __main__
         spec = None
     except (Exception, SystemExit) as error:  # parents are imported, and user code can raise anything
+        if isinstance(error, ImportError) and error.name and f"{module}.".startswith(f"{error.name}."):
+            _no_module(module)
         raise NotUsable(f"reward.function: {module} cannot be imported ({quoted(error, 200)})") from error
     if spec is None or not spec.origin or not Path(spec.origin).is_file():
-        raise BadInput(
-            f"reward.function: there is no module {module} here; install it, or put its folder on PYTHONPATH"
-        )
+        _no_module(module)
     return Path(spec.origin)
+
+
+def _no_module(module: str) -> NoReturn:
+    raise BadInput(f"reward.function: there is no module {module} here; install it, or put its folder on PYTHONPATH")
 
 
 def sources(config: FunctionConfig) -> Mapping[str, str]:

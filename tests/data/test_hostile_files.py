@@ -231,7 +231,7 @@ def test_m14_texts_that_plugins_make_are_refused_by_row():
 
 def test_a_date_beside_texts_is_refused_by_row():
     rows = [PAIR, PAIR | {"seen": "today"}, PAIR | {"seen": datetime.date(2026, 1, 2)}]
-    told = r"made: row 3: column 'seen' holds datetime.date\(2026, 1, 2\), which can be stored only where"
+    told = r"made: row 3: column 'seen' holds datetime.date\(2026, 1, 2\), which JSON does not know"
     with pytest.raises(BadInput, match=told):
         rows_as_table(rows, "preference", "made")
 

@@ -144,6 +144,14 @@ def test_a_scaffold_conforms_as_it_is(stage, tmp_path, monkeypatch):
     registry.add(importlib.import_module(name), PluginOrigin(name, "unpackaged", "0"))
     assert check_plugin(stage, name, tmp_path, registry=registry).kind == STAGES[stage].kind
     compile((folder / f"test_{name}.py").read_text(), "test", "exec")
+    for path in (
+        f"plugins/{stage}/{name}.py",
+        f"tests/plugins/{stage}/test_{name}.py",
+    ):  # where they belong
+        ruff = [sys.executable, "-m", "ruff", "check", "--output-format", "concise", "--stdin-filename", path, "-"]
+        text = (folder / path.rpartition("/")[2]).read_text()
+        found = subprocess.run(ruff, cwd=ROOT, input=text, capture_output=True, text=True, check=False).stdout
+        assert found == "All checks passed!\n"
 
 
 @pytest.mark.parametrize(

@@ -174,6 +174,8 @@ def test_a_package_that_ends_the_process_on_import_is_left_out(broken_by):
 
 
 def test_a_folder_of_a_package_that_fails_on_import_is_told(broken_by):
-    files = {"half/__init__.py": "", "half/ours/__init__.py": "import no_such_library\n", "half/ours/plugin.py": ""}
+    fails = "import no_such_library\n"
+    files = {"half/__init__.py": "", "half/ours/__init__.py": fails, "half/ours/plugin.py": ""}
+    files |= {"half/_private/__init__.py": fails}
     told = broken_by("half", files)
     assert told == ["half.ours (half 1.0): ModuleNotFoundError: No module named 'no_such_library'"]

@@ -220,5 +220,8 @@ def test_s8_items_that_are_shares_of_answers_have_the_interval_of_their_mean():
     found = Bootstrap.of(SHARE, one_group(terms), resamples=2000).estimate()
     error = 100 * terms.std(ddof=1) / math.sqrt(79)
     assert found.high - found.low == pytest.approx(2 * student(0.95, 78) * error, rel=0.05)  # 0/1 values: 22 points
+    for value, n in ((0.3, 10), (0.3, 12), (2 / 3, 20), (0.9, 79)):  # equal values tell no more than as many answers
+        same = Bootstrap.of(SHARE, one_group(np.full((n, 1), value)), resamples=200).estimate()
+        assert (same.low, same.high) == pytest.approx([100 * end for end in bounded.of_share(value, n, n - 1, 0.95)])
     single = np.repeat([1.0, 0.0], [40, 39])[:, None]
     assert bounded.most_draws(one_group(single), 40 / 79, 40 / 79) == 79

@@ -1,5 +1,6 @@
 """The online loop with every learner: gradients against naive ones, what is left out, what ends a training."""
 
+import io
 import json
 import math
 from dataclasses import replace
@@ -708,6 +709,10 @@ def test_samples_of_rendered_prompts_can_stand_in_a_checkpoint(model_folder):
     rendered = replace(experience, scored=replace(experience.scored, rollout=rollout))
     samples = kept_samples(rendered, torch.zeros(len(rollout.texts)), 1)
     assert {type(sample["prompt"]) for sample in samples} == {str}
+    file = io.BytesIO()
+    torch.save({"samples": samples}, file)
+    file.seek(0)
+    assert torch.load(file, weights_only=True) == {"samples": samples}  # as checkpoints are read
 
 
 def test_prompts_are_taken_once():

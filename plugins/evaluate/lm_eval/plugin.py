@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 INVALID = "invalid"
 FAULTS = (LookupError, TypeError, ValueError, OSError, ImportError, AttributeError, YAMLError)
-"""Errors of the harness for a task's files or data; a task's file may name functions that do not exist."""
+"""Errors of the harness for a user's task files, which may name functions that do not exist."""
 
 
 class LmEvalConfig(PluginConfig):
@@ -93,7 +93,7 @@ def run(config: LmEvalConfig, inputs: Inputs, out: Path, context: StageContext) 
         results = simple_evaluate(
             lm, tasks=list(config.tasks), task_manager=manager, bootstrap_iters=0, log_samples=True, **settings, **seeds
         )
-    except FAULTS as error:
+    except (LookupError, TypeError, ValueError, OSError) as error:
         raise BadInput(
             f"the lm-evaluation-harness cannot run {', '.join(config.tasks)} ({type(error).__name__}: {error}); "
             "a task's data come from the hub unless its file names local ones"

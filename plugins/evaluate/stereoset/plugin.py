@@ -127,7 +127,7 @@ def register_evaluations() -> list[Evaluation]:
         Evaluation(
             StereosetConfig,
             run,
-            revision=3,
+            revision=4,
             example=example,
             measures=lambda _: measures({*PARTS}),
             judge_predictions=judge_predictions,

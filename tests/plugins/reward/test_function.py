@@ -80,6 +80,13 @@ def test_a_parent_that_fails_on_import_is_told(mine, tmp_path):
         function.run(FunctionConfig(function="failing.rewards:score"), Given(None, folders={}), tmp_path, _context())
 
 
+def test_what_a_parent_lacks_is_told(mine, tmp_path):
+    (mine.parent / "failing").mkdir()
+    (mine.parent / "failing" / "__init__.py").write_text("import no_such_library\n")
+    with pytest.raises(BadInput, match=r"failing.rewards cannot be imported .*no_such_library"):
+        function.run(FunctionConfig(function="failing.rewards:score"), Given(None, folders={}), tmp_path, _context())
+
+
 @pytest.mark.parametrize(
     ("code", "words"),
     [
