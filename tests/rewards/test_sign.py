@@ -73,6 +73,12 @@ def test_pairs_of_one_unit_have_one_vote():
     assert wrong <= 7  # 2 / 2^8 of 200 is 1.6
 
 
+def test_a_unit_votes_by_the_number_of_its_pairs_not_by_their_margins():
+    """Two pairs won by a little and one lost by a lot are a vote for the higher scores."""
+    raw_P2 = np.array([[0.1, 0.0], [0.1, 0.0], [0.0, 9.0]] * 8)
+    assert sign_metrics(raw_P2, np.repeat(range(8), 3).astype(str).tolist())["sign"] == 1
+
+
 def test_a_unit_that_is_evenly_split_does_not_vote():
     raw_P2 = [[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [0.0, 0.0]]
     assert sign_metrics(np.array(raw_P2), ["a", "a", "b", "b"])["sign/pairs"] == 1

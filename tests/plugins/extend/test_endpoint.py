@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from email.utils import formatdate
+from types import SimpleNamespace
 
 import pytest
 
@@ -250,6 +251,17 @@ def test_a_bucket_lets_through_what_its_rate_allows():
     for _ in range(15):
         pace.wait()
     assert time.monotonic() - began >= 0.45, "10 at once, and 5 at 10 a second"
+
+
+def test_a_bucket_does_not_fill_beyond_one_second_of_requests(monkeypatch):
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr("plugins.extend.llm_rotation._pace.time", SimpleNamespace(monotonic=lambda: clock.now))
+    pace = RequestPace(600, threading.Event())
+    monkeypatch.setattr(pace, "sleep", lambda seconds: setattr(clock, "now", clock.now + max(seconds, 0)))
+    clock.now = 3600  # an hour without a request
+    for _ in range(30):
+        pace.wait()
+    assert clock.now - 3600 == pytest.approx(2), "10 at once, and 20 at 10 a second"
 
 
 def test_headers_that_say_when_to_come_back():
