@@ -28,6 +28,15 @@ def test_cohorts_of_unequal_size_worked_by_hand():
     assert RAGGED.flat(torch.tensor([1.0, 1.0, 2.0, 2.0, 3.0])).tolist() == [True, False]
 
 
+def test_cohorts_of_one_and_of_none():
+    cohorts, rewards = Cohorts.of([1, 1, 0]), torch.tensor([3.0, 5.0])
+    assert cohorts.means(rewards).tolist() == [3, 5, 0]
+    assert cohorts.flat(rewards).tolist() == [True, True, True]
+    assert cohorts.deviations(rewards).tolist() == [0, 0, 0]
+    assert Cohorts.of([1, 0]).flat(torch.tensor([3.0])).tolist() == [True, True]
+    assert Cohorts.of([0]).flat(torch.zeros(0)).tolist() == [True]
+
+
 def test_scalings_worked_by_hand():
     by_cohort = cohort_relative("cohort")(REWARDS, RAGGED, 0.0)
     assert by_cohort[:2].tolist() == pytest.approx([-2 / (math.sqrt(8) + 1e-4), 2 / (math.sqrt(8) + 1e-4)])
@@ -92,6 +101,7 @@ def test_budgets_follow_the_spread():
     assert by_spread(torch.tensor([1.0, 0.0, 3.0]), 8, 100).tolist() == [2, 0, 6]
     assert by_spread(torch.tensor([1.0, 0.0, 3.0]), 8, 4).tolist() == [4, 0, 4]  # what is over goes to the others
     assert by_spread(torch.tensor([1.0, 1.0, 1.0]), 4, 9).tolist() == [2, 1, 1]
+    assert by_spread(torch.tensor([5.0, 3.0, 2.0]), 2, 9).tolist() == [1, 1, 0]  # shares 1, .6, .4
     assert by_spread(torch.zeros(3), 8, 9).tolist() == [0, 0, 0]
 
 

@@ -30,6 +30,36 @@ def test_uniform_counts_every_row_once_and_a_group_by_its_size():
     assert weighting.row_weights(t(3, 5), state).tolist() == pytest.approx([1, 1], abs=1e-15)
 
 
+def test_uniform_weights_of_several_trainings_at_once():
+    weighting = uniform()
+    state = weighting.init(torch.stack([t(60, 240), t(5, 5)]), None)
+    assert weighting.shares(state).tolist() == [[0.2, 0.8], [0.5, 0.5]]
+    assert not weighting.needs_groups, "rows may have no group"
+
+
+def test_equal_weights_of_domains_and_of_groups_within_them():
+    weighting = importance()
+    state = weighting.init(t(60, 240, 10), torch.tensor([0, 0, 1]))
+    assert weighting.shares(state).tolist() == [0.25, 0.25, 0.5]
+
+
+def test_two_levels_of_several_trainings_at_once_are_those_of_each():
+    weighting, domains = exponentiated_gradient(0.7, form="mean"), torch.tensor([0, 0, 1])
+    sizes, losses, counts = (
+        torch.stack(rows) for rows in ((t(5, 9, 2), t(1, 1, 8)), (t(3, 1, 2), t(1, 4, 9)), (t(2, 1, 1), t(1, 1, 3)))
+    )
+    together = weighting.shares(weighting.step(losses, counts, weighting.init(sizes, domains)))
+    for number in range(2):
+        alone = weighting.step(losses[number], counts[number], weighting.init(sizes[number], domains))
+        assert together[number].tolist() == pytest.approx(weighting.shares(alone).tolist())
+
+
+@pytest.mark.parametrize("name", ["chi", "domain_chi"])
+def test_a_trade_off_outside_its_range_is_named(name):
+    with pytest.raises(ValueError, match=rf"^{name} must lie in \[0, 1\], not be 1.5"):
+        exponentiated_gradient(1.0, **{name: 1.5})
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_importance_of_the_whole_data_is_the_same_in_all_forms(form):
     """60 and 240 rows: each group counts one half, so a row counts 300 / (2 * 60) and 300 / (2 * 240) times."""

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -63,6 +65,25 @@ def test_frozen_head_gets_no_gradient_and_hidden_states_the_right_one():
     assert weight.grad is None
 
 
+def test_a_bias_alone_can_be_trained():
+    bias = torch.randn(5, dtype=torch.float64, requires_grad=True)
+    hidden, weight = torch.randn(4, 3, dtype=torch.float64), torch.randn(5, 3, dtype=torch.float64)
+    target = torch.tensor([0, 4, 2, 2])
+    assert torch.autograd.gradcheck(lambda b: token_logps(hidden, weight, target, bias_V=b, chunk=3)[0], bias)
+
+
+def test_full_logits_of_rows_and_tokens_keep_their_digits():
+    logits = torch.tensor([[[1.0, 3.0], [0.0, 0.0]]], dtype=torch.float64)
+    expected = [[-2 - math.log1p(math.exp(-2)), -math.log(2)]]
+    assert full_logps(logits, torch.tensor([[0, 1]])).tolist() == [pytest.approx(expected[0], abs=1e-15)]
+    assert full_logps(logits.bfloat16(), torch.tensor([[0, 1]])).dtype == torch.float32
+
+
+def test_no_temperature_is_a_temperature_of_one():
+    hidden, weight, target = torch.randn(4, 3), torch.randn(5, 3), torch.tensor([0, 4, 2, 2])
+    assert torch.equal(token_logps(hidden, weight, target)[0], token_logps(hidden, weight, target, temperature=1.0)[0])
+
+
 def test_no_token_at_all():
     hidden = torch.zeros(0, 3, requires_grad=True)
     logps, _ = token_logps(hidden, torch.randn(5, 3), torch.zeros(0, dtype=torch.long))
@@ -106,5 +127,9 @@ def test_places_asked_for_several_targets_give_what_all_logits_give(chunk, biase
     logits_UV = torch.nn.functional.linear(hidden_UH, weight_VH, bias_V)
     assert torch.allclose(found, full_logps(logits_UV[place_Q], target_Q), atol=1e-6)
     assert are_likeliest.tolist() == (logits_UV[place_Q].argmax(-1) == target_Q).tolist()
+    first, _ = targets_of_places(hidden_UH, weight_VH, target_Q[:2], place_Q[:2] * 0, bias_V=bias_V, chunk=chunk)
+    assert torch.allclose(first, full_logps(logits_UV[[0, 0]], target_Q[:2]), atol=1e-6), (
+        "later places are not asked for"
+    )
     top_U, place_U = logits_UV.argmax(-1), torch.arange(6)
     assert targets_of_places(hidden_UH, weight_VH, top_U, place_U, bias_V=bias_V, chunk=chunk)[1].all()

@@ -51,6 +51,19 @@ def test_sequence_ratio_worked_by_hand():
     assert torch.equal(log_ratios(logps, old, mask), logps - old)
 
 
+def test_sequence_ratios_of_completions_of_unequal_length():
+    logps = torch.tensor([[-1.0, -2.0, -9.0], [-3.0, -9.0, -9.0], [-9.0, -9.0, -9.0]])
+    old, mask = torch.zeros(3, 3), torch.tensor([[1, 1, 0], [1, 0, 0], [0, 0, 0]])
+    assert log_ratios(logps, old, mask, "sequence").tolist() == [[-1.5] * 3, [-3.0] * 3, [0.0] * 3]
+
+
+def test_the_usual_settings_are_a_fifth_on_either_side_and_k3():
+    up, down = torch.full((1, 1), LOG(1.5)), torch.full((1, 1), LOG(0.5))
+    assert clipped_surrogate(up, torch.ones(1, 1))[0].item() == pytest.approx(-1.2)
+    assert clipped_surrogate(down, -torch.ones(1, 1))[0].item() == pytest.approx(0.8)
+    assert kl_estimate(up, down).item() == kl_estimate(up, down, "k3").item()
+
+
 def test_kl_estimates_worked_by_hand():
     policy, reference = torch.tensor([LOG(0.5)]), torch.tensor([LOG(0.25)])
     assert kl_estimate(policy, reference, "k1").item() == pytest.approx(LOG(2))
@@ -86,6 +99,7 @@ def test_k1_and_k3_are_unbiased_and_k2_has_the_gradient_of_the_kl():
 def test_overlong_texts_are_punished_on_a_line():
     lengths = torch.tensor([0, 12, 13, 14, 15, 16, 20])
     assert overlong_penalty(lengths, 16, 4).tolist() == [0, 0, -0.25, -0.5, -0.75, -1, -1]
+    assert overlong_penalty(lengths, 16, 1).tolist() == [0, 0, 0, 0, 0, -1, -1]
 
 
 def test_aggregations_worked_by_hand():
@@ -98,6 +112,7 @@ def test_aggregations_worked_by_hand():
     assert total("sequence") == pytest.approx((12 / 3 + 8 / 1) / 2)
     assert total("token") == pytest.approx(20 / 4)
     assert total("constant") == pytest.approx(20 / (2 * 5))
+    assert token_weights(mask[1:], "token", rows=1, tokens=1, max_length=5).tolist() == [[1, 0, 0]]
 
 
 @given(st.lists(st.integers(1, 6), min_size=2, max_size=6), st.sampled_from(["sequence", "token", "constant"]))

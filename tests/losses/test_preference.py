@@ -33,6 +33,16 @@ def test_squared_loss_worked_by_hand():
     assert squared_loss(0.5, length_normalized=True)(WORKED).item() == pytest.approx((2 / 2 + 1 / 4 - 1) ** 2)
 
 
+def test_a_margin_per_token_worked_by_hand():
+    expected = math.log(1 + math.exp(-(2 / 2 + 1 / 4)))
+    assert logistic_loss(1.0, length_normalized=True)(WORKED).item() == pytest.approx(expected)
+
+
+def test_a_certain_pair_costs_nothing_and_one_that_is_wrong_for_certain_everything():
+    assert logistic_loss(0.5)(pairs(0, -math.inf, 0, 0)).item() == 0
+    assert logistic_loss(0.5)(pairs(-math.inf, 0, 0, 0)).item() == math.inf
+
+
 def test_squared_loss_is_zero_at_its_target_margin():
     assert squared_loss(1 / 6)(WORKED).item() == pytest.approx(0)
 
