@@ -1,4 +1,4 @@
-"""`python -m tests.mutants`: which mutants of `make mutants` the tests kill, as Markdown; the survivors with their change."""
+"""`python -m tests.mutants`: which mutants of `make mutants` the tests kill, and the changes that no test notices."""
 
 from collections import Counter
 
@@ -12,7 +12,7 @@ KILLED = ("killed", "timeout", "segfault")
 
 
 def _function(mutant: str) -> str:
-    """The name as the source has it, of mutmut's `package.module.xǁClassǁmethod__mutmut_3` or `...x_function__mutmut_3`."""
+    """The name in the source of `package.module.xǁClassǁmethod__mutmut_3` or `package.module.x_function__mutmut_3`."""
     name = mutant.rpartition(".")[2].rpartition("__mutmut_")[0]
     return name.removeprefix("xǁ").replace("ǁ", ".") if name.startswith("xǁ") else name.removeprefix("x_")
 

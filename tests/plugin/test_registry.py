@@ -57,6 +57,22 @@ def test_an_unknown_name_is_answered_with_the_nearest(registry):
         registry.get("policy", "probe_polici", "policy.0")
 
 
+def test_an_unknown_name_is_answered_with_names_of_its_stage_alone(registry):
+    with pytest.raises(UnknownName) as error:
+        registry.get("policy", "probe_base")
+    assert str(error.value).startswith("unknown policy plugin 'probe_base'")
+    assert "'probe_base'" not in str(error.value).removeprefix("unknown policy plugin 'probe_base'")
+
+
+def test_plugins_that_combine_earlier_entries():
+    registry = load_registry()
+    assert registry.combines("reward", "ensemble") and registry.combines("extend", "mix")
+    assert not registry.combines("reward", "tfidf_ridge")
+    assert not registry.combines("policy", "dpo")
+    with pytest.raises(UnknownName, match="unknown reward plugin 'mix'"):
+        registry.combines("reward", "mix")
+
+
 def test_two_plugins_with_one_name_are_refused_naming_both():
     registry = Registry()
     registry.add(module_with(register_base_models=lambda: [spec()]), probes.origin("first", "one"))

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from pipeline_core.errors import ArtifactChanged, BadInput, EvenhandError, StageFailed
 from pipeline_core.files.digests import canonical_json, digest_of
 from pipeline_core.store.artifacts import MANIFEST, Store
+from pipeline_core.store.locks import TakenOver
 
 FACTS = {
     "stage": "base",
@@ -28,6 +29,78 @@ def commit(store, key="k1", text="hello", **facts):
     (work / "a.txt").write_text(text)
     (work / "sub" / "b.txt").write_text("b")
     return store.commit("model", key, work, **{**FACTS, **facts})
+
+
+def rewritten(store, changes, key="k1"):
+    """The manifest's file, with `changes` in it."""
+    file = store.folder("model", key) / MANIFEST
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+    return file
+
+
+def test_the_folders_of_a_store(tmp_path, monkeypatch):
+    """Stores outlive versions: the names of their folders stay."""
+    monkeypatch.setenv("EVENHAND_STORE", str(tmp_path))
+    store = Store.from_environment()
+    store.prepare()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".locks", ".partial", ".scratch"]
+    assert store.folder("model", "k1") == tmp_path / "model" / "k1"
+    assert store.partial("k1") == tmp_path / ".partial" / "k1"
+    assert store.lock_file("k1") == tmp_path / ".locks" / "k1.lock"
+
+
+def test_an_artifact_that_is_used_is_young_again(store):
+    manifest, folder = commit(store), store.folder("model", "k1")
+    for use in (lambda: store.use("model", "k1"), lambda: store.open(manifest.ref)):
+        os.utime(folder, (1, 1))
+        use()
+        assert folder.stat().st_mtime > 1e9
+    assert store.use("model", "k1") == manifest
+    assert store.use("model", "k9") is None
+
+
+@pytest.mark.parametrize("damage", ["shorter", "empty", "removed", "a file in place of its folder"])
+def test_a_file_of_another_size_is_noticed_when_an_artifact_is_used(store, damage):
+    commit(store)
+    folder = store.folder("model", "k1")
+    name = "a.txt" if damage == "shorter" else "sub/b.txt"
+    if damage in ("shorter", "empty"):
+        (folder / name).write_text("")
+    else:
+        (folder / name).unlink()
+    if damage.startswith("a file"):
+        (folder / "sub").rmdir()
+        (folder / "sub").write_text("b")
+    with pytest.raises(ArtifactChanged) as error:
+        store.use("model", "k1")
+    assert str(error.value) == f"{folder / name} has changed since it was made; remove {folder} to make it again"
+
+
+def test_a_lock_is_not_waited_for_once_the_artifact_is_there(store):
+    with store.lock("model", "k1") as first:
+        assert first.held and store.lock_file("k1").exists()
+        waited = []
+        lock = store.lock("model", "k1", lambda owner: (waited.append(owner["pid"]), commit(store)))
+        with lock as second:
+            assert not second.held
+        assert waited == [os.getpid()]
+        with (
+            pytest.raises(EvenhandError),
+            store.lock("model", "k2") as other,
+            store.lock("model", "k2", stopping=lambda: True),
+        ):
+            assert other.held
+
+
+def test_who_was_taken_over_commits_nothing(store):
+    work = store.partial("k1")
+    work.mkdir(parents=True)
+    (work / "a.txt").write_text("x")
+    with store.lock("model", "k1") as lock:
+        store.lock_file("k1").write_text("{}")  # another process's by now
+        with pytest.raises(TakenOver):
+            store.commit("model", "k1", work, lock, **FACTS)
+    assert store.find("model", "k1") is None
 
 
 def test_what_is_committed_can_be_found_and_opened(store):
@@ -88,13 +161,68 @@ def test_a_manifest_that_cannot_be_read_is_an_error(store):
         store.find("model", "k1")
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("files", {"": {"sha256": "0", "size": 1}}, "names no file below the artifact's folder"),
+        ("files", {"/etc/passwd": {"sha256": "0", "size": 1}}, "names no file below the artifact's folder"),
+        ("files", {"a/../../b": {"sha256": "0", "size": 1}}, "names no file below the artifact's folder"),
+        ("files", {"a\0b": {"sha256": "0", "size": 1}}, "names no file below the artifact's folder"),
+        ("files", {"a": {"sha256": "0", "size": -1}}, "size"),
+        ("data", {"[]": "0"}, "is no reference to catalog rows"),
+        ("data", {'{"entry": 1}': "0"}, "is no reference to catalog rows"),
+        ("data", {"{": "0"}, "data"),
+        ("metrics", {"loss": float("nan")}, "metrics"),
+        ("config", {"beta": float("inf")}, "config"),
+        ("seed", -1, "seed"),
+        ("created", 3e11, "created"),
+        ("seconds", -1, "seconds"),
+        ("key", "k2", "it is the manifest of model/'k2'"),
+    ],
+)
+def test_a_manifest_with_an_impossible_value_is_named_and_its_remedy(store, field, value, words):
+    commit(store)
+    file = rewritten(store, {field: value})
+    with pytest.raises(ArtifactChanged) as error:
+        store.find("model", "k1")
+    assert str(error.value).startswith(f"{file} cannot be read: ") and words in str(error.value)
+    assert str(error.value).endswith(f"; remove {file.parent} to make the artifact again")
+
+
+def test_references_to_rows_are_kept(store):
+    data = {'{"entry": "bbq", "rows": 5}': "0" * 64}
+    assert commit(store, data=data).data == data == store.find("model", "k1").data
+
+
+def test_a_metric_that_is_no_number_is_not_committed(store):
+    with pytest.raises(ValueError, match="JSON"):
+        commit(store, metrics={"loss": float("nan")})
+    assert store.find("model", "k1") is None
+
+
+def test_artifacts_are_listed_from_the_newest_on(store):
+    for key, created in (("k1", 20), ("k2", 30), ("k3", 10)):
+        commit(store, key)
+        rewritten(store, {"created": created}, key)
+    assert [manifest.key for manifest in store.ls()] == ["k2", "k1", "k3"]
+
+
+def test_a_folder_can_be_discarded_twice(store):
+    for key in ("k1", "k2", "k2"):
+        (store.folder("model", key) / "sub").mkdir(parents=True, exist_ok=key == "k1")
+        store.discard(store.folder("model", key))
+    store.discard(store.folder("model", "k9"))
+    assert not list((store.root / ".trash").iterdir())
+    assert not list((store.root / "model").iterdir())
+
+
 def test_a_key_can_be_shortened_while_it_is_unique(store):
     commit(store, "abc1")
     commit(store, "abd2")
     assert store.resolve("abc").key == "abc1"
     with pytest.raises(BadInput, match="2 artifacts"):
         store.resolve("ab")
-    with pytest.raises(BadInput, match="0 artifacts"):
+    with pytest.raises(BadInput, match="0 artifacts in .* have a key that starts with 'x'"):
         store.resolve("x")
 
 
