@@ -3,11 +3,9 @@
 import json
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from pipeline_core.errors import BadInput, UnknownName
-from pipeline_core.stats.paired import over_seeds, paired_over_seeds
 from pipeline_core.studies.log_linear.record import write_curves, write_json
 from pipeline_core.studies.log_linear.settings import StudySettings
 from pipeline_core.studies.log_linear.stochastic import horizons
@@ -31,16 +29,6 @@ def difference(study, scenario, method, base, measure="max_validation_loss"):
         if (one.scenario, one.method, one.base, one.measure) == (scenario, method, base, measure)
     ]
     return found
-
-
-def test_mean_standard_error_and_interval_by_hand():
-    """Differences 1, 2, 3, 6: mean 3, variance 14/3; Student's 97.5 % point with 3 degrees of freedom is 3.1824463."""
-    values = np.array([2.0, 4.0, 6.0, 10.0])
-    assert over_seeds(values).se == pytest.approx((35 / 3) ** 0.5 / 2)
-    found = paired_over_seeds(values, np.array([1.0, 2.0, 3.0, 4.0]))
-    se = (14 / 3 / 4) ** 0.5
-    assert (found.mean, found.se, found.n, found.below_zero) == (3.0, pytest.approx(se), 4, 0)
-    assert (found.low, found.high) == pytest.approx((3 - 3.1824463 * se, 3 + 3.1824463 * se))
 
 
 @pytest.mark.parametrize("family", ["dpo", "ipo"])
