@@ -18,6 +18,12 @@ def error_of(x, y, cluster=None):
     return RelationBootstrap.of(ERROR, Paired(x, y, np.ones((len(x), 1), bool), number), resamples=200)
 
 
+def test_a_curve_is_of_items_that_have_a_probability_and_an_outcome():
+    (one,) = reliability([{"a": 0.7, "b": 0.7, "c": 0.2}], [{"a": 1.0, "b": 0.0, "d": 1.0}])
+    assert (one.confidence, one.share, one.n) == (pytest.approx(0.7), 0.5, 2)
+    assert reliability([{"a": 0.7}], [{"b": 1.0}]) == []
+
+
 @pytest.mark.parametrize("n", [20, 50, 150])
 @pytest.mark.parametrize("error", [0, 10])
 def test_s5_a_calibration_error_reaches_down_to_the_truth(n, error):

@@ -24,6 +24,10 @@ def test_worked_numbers():
     assert of("share", [[1], [1], [1], [0]], [[1], [0], [0], [0]]) == pytest.approx(1)
 
 
+def test_two_items_are_enough():
+    assert of("mean", [[2], [4]], [[1], [3]]) == pytest.approx(1 / math.sqrt(2))
+
+
 def test_a_distance_from_even_is_smaller_nearer_to_it():
     """Shares 4/5 and 1/5 are as far from even; 3/5 is nearer than 4/5 by one fifth."""
     far, other, near = ([[1]] * n + [[0]] * (5 - n) for n in (4, 1, 3))

@@ -78,6 +78,10 @@ def test_confidence_is_at_least_one_half_and_grows_with_the_margin():
         ([1, 2, 3, 10], [0, 0, 0, 1], 6.5),
         ([1, 2, 3, 4], [0, 1, 0, 1], 1.5),  # as good as 3.5, and lower
         ([7, 7], [0, 1], 7.0),
+        ([1, 2], [0, 1], 1.5),
+        ([1, 2, 3, 4, 5], [0, 1, 0, 0, 0], 1.5),  # a class counts by its share, however many it holds
+        ([1, 2, 3, 4, 5, 6], [0, 1, 0, 0, 0, 0], 1.5),
+        ([1, 2, 3], [0, 0, 0], 2.5),
     ],
 )
 def test_the_threshold_by_hand(score, label, expected):
@@ -93,6 +97,28 @@ def test_a_threshold_beats_every_other_on_its_own_data():
 
     best = balanced(platt.threshold(score, label))
     assert best == max(balanced(border + 0.5) for border in range(8))
+
+
+def test_each_half_is_judged_at_the_threshold_of_the_other():
+    """The first half parts at 2.5, the second at 15: at 15 all of the first read as 0, at 2.5 all others as 1."""
+    half = np.arange(6) < 3
+    score, label = np.array([1.0, 2, 3, 10, 20, 30]), np.array([0.0, 0, 1, 0, 1, 1])
+    assert platt.cross_fitted_right(score, label, half).tolist() == [1, 1, 0, 0, 1, 1]
+
+
+def test_confidence_is_what_the_other_half_shows():
+    """Eight pairs that are all in order at a margin of 1 say 9/10 there (Platt's target); eight in disorder say 1/2."""
+    margin, half = np.array([1.0] * 8 + [-1.0] * 8), np.arange(16) < 8
+    found = platt.confidences(margin, half)
+    assert found[half] == pytest.approx(0.5)
+    assert found[~half] == pytest.approx(0.9)
+
+
+def test_both_halves_need_both_labels():
+    half = np.array([True, True, False, False])
+    assert platt.both_halves([0, 1, 1, 0], half)
+    assert not platt.both_halves([0, 0, 1, 0], half)
+    assert not platt.both_halves([0, 1, 1, 1], half)
 
 
 def test_on_the_threshold_counts_one_half():
