@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,12 +11,29 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+LIMIT = 2e-5
+"""Nats by which a token may differ in float32."""
+
 
 def token_logps(model: Any, prompt: Sequence[int], completion: Sequence[int]) -> Tensor:
     """Log-probability of every token of a completion: one sequence, no padding, no mask, no cache."""
     ids = torch.tensor([[*prompt, *completion]])
     logits = model(input_ids=ids[:, :-1], use_cache=False).logits[0, len(prompt) - 1 :]
     return logits.double().log_softmax(-1).gather(-1, ids[0, len(prompt) :, None])[:, 0]
+
+
+def distance(found: Tensor, plain: Callable[[Any], Tensor], model: Any) -> float:
+    """How far the numbers `found` of a model are from those of `plain(model)`, at most.
+
+    A plain pass in float32 rounds, too, and with large weights by more than `LIMIT`. So numbers that are farther from
+    it than that are compared with a pass in float64 as well, and the nearer one counts.
+    """
+    with torch.no_grad():
+        off = (found - plain(model)).abs()
+        if off.max() > LIMIT and next(model.parameters()).dtype is torch.float32:
+            with in_double():
+                off = torch.minimum(off, (found - plain(doubled(copy.deepcopy(model)))).abs())
+    return off.max().item()
 
 
 class _InDouble(TorchFunctionMode):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +28,7 @@ from pipeline_core.training.preference.rows import backward
 from pipeline_core.training.preference.train import SIDES, pair_objective
 from plugins.policy.dpo import DpoConfig
 from plugins.policy.sft._train import completion_objective
-from tests.models.architectures.exact import in_double, token_logps
+from tests.models.architectures.exact import distance, in_double, token_logps
 
 PROMPTS = ("the", "the visitor was", "again and again the neighbour was late and the visitor was early and")
 ANSWERS = ("late", "early again", "so very late that the visitor was there")
@@ -71,15 +72,14 @@ def pairs(model: Any, tokenizer: Any) -> Outcome:
         chosen, rejected = (token_logps(model, rows.prompts[row], ids).sum() for ids in rows.completions[row])
         return -torch.nn.functional.logsigmoid(0.1 * (chosen - rejected))
 
-    with torch.no_grad():
-        wanted_N2 = torch.stack(
-            [
-                torch.stack([token_logps(model, prompt, ids).sum() for ids in both])
-                for prompt, both in zip(rows.prompts, rows.completions, strict=True)
-            ]
+    def plain(model: Any) -> Tensor:
+        pairs = zip(rows.prompts, rows.completions, strict=True)
+        return torch.stack(
+            [torch.stack([token_logps(model, prompt, ids).mean() for ids in both]) for prompt, both in pairs]
         )
+
     length_N2 = torch.tensor([[len(ids) for ids in both] for both in rows.completions])
-    deviation = ((found_N2 - wanted_N2).abs() / length_N2).max().item()
+    deviation = distance(found_N2 / length_N2, plain, model)
     return Outcome("" if way is BatchLayout.SHARED else way.value, deviation, _gradient(model, rows, objective, naive))
 
 
@@ -90,12 +90,13 @@ def first_loss(model: Any, tokenizer: Any) -> Outcome:
     way = layout_of(model, rows.longest)
     found_N = objective.losses(objective.forward(list(range(len(rows)))), {})[0]
 
-    def naive(row: int) -> Tensor:
+    def naive(row: int, model: Any = model) -> Tensor:
         return -token_logps(model, rows.prompts[row], rows.completions[row][0]).mean()
 
-    with torch.no_grad():
-        wanted_N = torch.stack([naive(row) for row in range(len(rows))])
-    deviation = (found_N.detach().double() - wanted_N).abs().max().item()
+    def plain(model: Any) -> Tensor:
+        return torch.stack([naive(row, model) for row in range(len(rows))])
+
+    deviation = distance(found_N.detach().double(), plain, model)
     return Outcome("" if way is BatchLayout.LEFT else way.value, deviation, _gradient(model, rows, objective, naive))
 
 
@@ -125,10 +126,11 @@ def _scored(model: Any, tokenizer: Any, shares: bool) -> tuple[float, list[int]]
     texts = [(prompt, answer) for prompt in PROMPTS for answer in ANSWERS]
     ids = [(encode_prompt(tokenizer, prompt, 64), encode_prompt(tokenizer, answer, 64)) for prompt, answer in texts]
     found = score_tokens(model, ids, share_prompts=shares).logps
-    with torch.no_grad():
-        wanted = torch.stack([token_logps(model, *pair).sum() for pair in ids])
     length = torch.tensor([len(answer) for _, answer in ids])
-    return ((found - wanted).abs() / length).max().item(), [len(prompt) + len(answer) - 1 for prompt, answer in ids]
+    deviation = distance(
+        found / length, lambda model: torch.stack([token_logps(model, *pair).mean() for pair in ids]), model
+    )
+    return deviation, [len(prompt) + len(answer) - 1 for prompt, answer in ids]
 
 
 def scoring_shared(model: Any, tokenizer: Any) -> Outcome:
@@ -154,9 +156,8 @@ def sampling(model: Any, tokenizer: Any) -> Outcome:
         rollout = generate(model, tokenizer, PROMPTS, settings, seed=0, samples=samples)
         prompts = [ids for ids, size in zip(rollout.prompt_ids, rollout.sizes, strict=True) for _ in range(size)]
         for prompt, ids, logps in zip(prompts, rollout.completion_ids, rollout.logps, strict=True):
-            with torch.no_grad():
-                wanted = token_logps(model, prompt, ids)
-            deviation = max(deviation, float((logps[: len(ids)].double() - wanted).abs().max()))
+            plain = functools.partial(token_logps, prompt=prompt, completion=ids)
+            deviation = max(deviation, distance(logps[: len(ids)].double(), plain, model))
     longest = max(len(encode_prompt(tokenizer, prompt, 64)) for prompt in PROMPTS) + NEW
     check_rows(model, longest)
     way = way_of(model, longest)
