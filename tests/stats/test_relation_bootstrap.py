@@ -1,10 +1,14 @@
 """Exact bounds of areas and correlations, single groups, and which scale an interval has."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from pipeline_core.stats.bootstrap import Bootstrap
-from pipeline_core.stats.intervals import on_logit_scale
+from pipeline_core.stats.calibration import least_error
+from pipeline_core.stats.estimates import Difference
+from pipeline_core.stats.intervals import mover, on_logit_scale
 from pipeline_core.stats.ranking import RELATIONS, even_preference, icat
 from pipeline_core.stats.related_items import Paired
 from pipeline_core.stats.relation_bootstrap import EVERY, RelationBootstrap
@@ -102,3 +106,60 @@ def test_figures_of_two_means_by_hand():
     turned = even_preference(np.array([0.9 + 0.7j, np.nan + 0j]))
     assert turned[0] == 0.9 + 0.5j and np.isnan(turned[1])
     assert RELATIONS["balanced_accuracy"](np.array([1.0, 1, 0, 1]), np.array([1.0, 1, 0, 0]))[0] == 75
+
+
+FIRST, SECOND = slice(0, 1), slice(1, 2)
+
+
+def test_differences_without_a_test_keep_their_counts():
+    y = np.stack([CLASSES, CLASSES], 1)
+    x = np.stack([np.arange(12.0), np.arange(12.0)[::-1]], 1)
+    in_one = bootstrap("auc", x, y, cluster=[0] * 12).difference(FIRST, SECOND)
+    assert in_one == Difference.untested(1.0, 12, 1)
+    in_two = bootstrap("auc", x, y, cluster=[item % 2 for item in range(12)]).difference(FIRST, SECOND)
+    assert (in_two.value, in_two.n, in_two.n_clusters) == (1, 12, 2) and in_two.p is not None
+    x[:6, 1] = np.nan  # the second model answered items of one class alone
+    lacking = bootstrap("auc", x, y, cluster=np.arange(12) // 2)
+    assert lacking.difference(FIRST, SECOND) == lacking.difference(SECOND, FIRST) == Difference.untested(None, 6, 3)
+    same = bootstrap("auc", np.stack([x[:, 0]] * 2, 1), y, cluster=np.arange(12) // 2)
+    assert same.difference(FIRST, SECOND) == Difference.none(12, 6)
+
+
+def test_seeds_of_differences_are_paired_unless_told_otherwise():
+    rng = np.random.default_rng(0)
+    y = np.tile(np.repeat([0.0, 1.0], 40)[:, None], (1, 4))
+    shared = rng.normal(size=(80, 2)) + 3 * y[:, :2] * np.array([0, 1])  # seeds that differ, alike in both models
+    x = np.concatenate([shared, shared + 0.3 * rng.normal(size=(80, 2))], 1)
+    drawn = bootstrap("auc", x, y)
+    paired, apart = (drawn.difference(slice(0, 2), slice(2, 4), by_seed=by_seed) for by_seed in (True, False))
+    assert drawn.difference(slice(0, 2), slice(2, 4)) == paired
+    assert apart.high - apart.low > 2 * (paired.high - paired.low)
+
+
+@pytest.mark.parametrize("level", [0.95, 0.99])
+def test_differences_of_calibration_errors_are_combined_about_values_without_noise(level):
+    """The first model is off by 30 points, the second calibrated: the upper end reaches the first one's own."""
+    rng = np.random.default_rng(3)
+    x = rng.uniform(0.6, 1, (300, 2))
+    drawn = bootstrap("calibration_error", x, rng.random((300, 2)) < x - np.array([0.3, 0]))
+    ours, theirs = (drawn.estimate(columns, "all", level) for columns in (FIRST, SECOND))
+    assert theirs.low == 0 < ours.low
+    middles = [
+        least_error(drawn.misses_of(columns), one.value, 0.0) for columns, one in ((FIRST, ours), (SECOND, theirs))
+    ]
+    low, high = mover(*(replace(one, value=middle) for one, middle in zip((ours, theirs), middles, strict=True)))
+    high = max(high, drawn.estimate(FIRST, "all", 2 * level - 1).high)
+    found, turned = drawn.difference(FIRST, SECOND, level=level), drawn.difference(SECOND, FIRST, level=level)
+    assert (found.low, found.high) == pytest.approx((low, high))
+    assert (turned.low, turned.high) == pytest.approx((-high, -low))
+
+
+def test_an_error_of_one_model_that_may_be_none_reaches_the_other_ones_end():
+    """Thirty items: neither is told from perfect calibration, and each end includes the other model's."""
+    rng = np.random.default_rng(5)
+    x = rng.uniform(0.6, 1, (30, 2))
+    drawn = bootstrap("calibration_error", x, rng.random((30, 2)) < x)
+    ours, theirs = (drawn.estimate(columns, "all", 0.9) for columns in (FIRST, SECOND))
+    found = drawn.difference(FIRST, SECOND)
+    assert found.low <= -theirs.high and found.high >= ours.high
+    assert drawn.estimate(FIRST).low == drawn.estimate(SECOND).low == 0
