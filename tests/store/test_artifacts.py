@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from pipeline_core.errors import ArtifactChanged, BadInput, EvenhandError, StageFailed
 from pipeline_core.files.digests import canonical_json, digest_of
-from pipeline_core.store.artifacts import MANIFEST, Store
+from pipeline_core.store.artifacts import MANIFEST, Manifest, Store
 from pipeline_core.store.locks import Stopped, TakenOver
 
 FACTS = {
@@ -266,7 +266,7 @@ def test_remains_without_a_manifest_do_not_keep_an_artifact_from_being_made(stor
 def test_nothing_is_no_artifact(store):
     work = store.partial("k1") / "work"
     (work / "empty folder").mkdir(parents=True)
-    with pytest.raises(StageFailed, match="wrote no file"):
+    with pytest.raises(StageFailed, match="^the plugin wrote no file into its output folder$"):
         store.commit("model", "k1", work, **FACTS)
 
 
@@ -300,3 +300,82 @@ def test_whoever_may_read_the_manifest_may_read_every_file(store):
     bits = {file.name: file.stat().st_mode & 0o444 for file in folder.iterdir()}
     assert bits["model.safetensors"] == bits["manifest.json"]
     assert elsewhere.stat().st_mode & 0o777 == 0o600, "what a link points at is left as it is"
+
+
+def test_a_store_without_write_access_is_named_with_its_remedy(store, monkeypatch):
+    store.prepare()  # a second time, over its folders
+    monkeypatch.setattr(os, "access", lambda path, mode: (path, mode) != (store.root, os.W_OK))
+    with pytest.raises(EvenhandError) as error:
+        store.prepare()
+    assert str(error.value) == (
+        f"the store {store.root} cannot be written: not writable; "
+        "set EVENHAND_HOME or EVENHAND_STORE to a writable folder"
+    )
+    assert error.value.__cause__.filename == str(store.root)
+
+
+def test_what_is_not_there_or_another_is_named_by_twelve_digits(store):
+    manifest = commit(store, "k" * 64)
+    gone = manifest.ref.model_copy(update={"key": "g" * 64})
+    with pytest.raises(BadInput) as error:
+        store.open(gone)
+    assert str(error.value) == f"artifact model/{'g' * 12} is not in the store {store.root}"
+    with pytest.raises(ArtifactChanged) as error:
+        store.open(manifest.ref.model_copy(update={"digest": "d" * 64}))
+    folder = store.folder("model", "k" * 64)
+    assert str(error.value) == f"{folder}: digest {manifest.digest[:12]} where {'d' * 12} was used before"
+
+
+def test_an_artifact_of_a_read_only_store_is_used(store, monkeypatch, caplog):
+    manifest, folder = commit(store), store.folder("model", "k1")
+
+    def refuse(path):
+        raise PermissionError(30, "Read-only file system")
+
+    with monkeypatch.context() as patch, caplog.at_level("DEBUG"):
+        patch.setattr(os, "utime", refuse)
+        assert store.open(manifest.ref) == folder
+    assert f"{folder} cannot be marked as used" in caplog.text.splitlines()[-1]
+
+
+def test_a_manifest_is_one_line_for_each_fact_in_order(store):
+    """People compare manifests, and so do tools that go by lines."""
+    commit(store, config={"b": "é", "a": 1})
+    text = (store.folder("model", "k1") / MANIFEST).read_bytes().decode("ascii")
+    assert text == json.dumps(json.loads(text), indent=1, sort_keys=True)
+
+
+def test_all_files_and_folders_are_on_the_disk_before_the_artifact_is_there(store, monkeypatch):
+    synced = []
+    monkeypatch.setattr("pipeline_core.store.artifacts.sync", lambda path: synced.append((path, target.exists())))
+    target, work = store.folder("model", "k1"), store.partial("k1") / "work"
+    (work / "sub").mkdir(parents=True)
+    (work / "sub" / "b.txt").write_text("b")
+    (work / "leads nowhere").symlink_to(work / "not there")
+    store.commit("model", "k1", work, **FACTS)
+    before = {path for path, is_there in synced if not is_there}
+    assert before == {work, work / "sub", work / "sub" / "b.txt", work / MANIFEST}
+    assert synced[-1] == (target.parent, True)
+
+
+def test_an_artifact_that_goes_while_all_are_listed_hides_no_other(store, monkeypatch):
+    for key in ("k1", "k2", "k3"):
+        commit(store, key)
+    read, gone = Manifest.read, []
+
+    def read_once(file):
+        if not gone:
+            gone.append(file)
+            raise FileNotFoundError(file)
+        return read(file)
+
+    monkeypatch.setattr(Manifest, "read", read_once)
+    assert len(list(store.ls())) == 2
+
+
+def test_an_artifact_that_cannot_be_read_is_named_in_a_line(store, caplog):
+    commit(store)
+    file = store.folder("model", "k1") / MANIFEST
+    file.write_text("{")
+    assert list(store.ls()) == []
+    assert caplog.messages[0].startswith(f"left out: {file} cannot be read: ")

@@ -138,6 +138,67 @@ def test_an_owner_that_cannot_be_read_is_dead_only_after_a_silence(tmp_path, tex
     assert owner_of(path) is None
 
 
+@pytest.mark.parametrize("text", ["[]", "7", "null", '"text"'])
+def test_what_is_no_object_is_called_that(tmp_path, text):
+    path = tmp_path / "key.lock"
+    path.write_text(text)
+    assert owner_of(path) == {"unreadable": "not a JSON object"}
+
+
+def test_a_lock_before_and_after_its_work(tmp_path):
+    path = tmp_path / "folders" / "that are not there" / "key.lock"
+    lock = Lock(path)
+    assert (lock.held, lock.lost) == (False, False)
+    assert lock.take() is True
+    assert (lock.held, lock.lost) == (True, False)
+    beating = [thread for thread in threading.enumerate() if thread.name == "lock-heartbeat"]
+    assert beating
+    assert all(thread.daemon for thread in beating), "an end of the process does not wait for it"
+    other = Lock(path)
+    assert (other.take(), other.held) == (False, False)
+    path.unlink()
+    lock.release()  # somebody has removed the file
+    assert (lock.held, lock.lost) == (False, False)
+    lock.release()
+
+
+def test_a_wait_that_is_stopped_and_work_that_was_taken_over_say_so(tmp_path):
+    path = tmp_path / "key.lock"
+    with Lock(path), pytest.raises(Stopped) as stopped:
+        Lock(path, stopping=lambda: True).__enter__()
+    assert str(stopped.value) == "the run was stopped while it waited for another process that makes the same"
+    assert str(TakenOver()) == (
+        "another process has taken this work over, since no sign of life came from here for 60 seconds; "
+        "what was made here is dropped"
+    )
+
+
+def test_a_heartbeat_goes_on_after_a_file_that_cannot_be_read_or_touched(tmp_path, monkeypatch):
+    monkeypatch.setattr(locks, "HEARTBEAT_SECONDS", 0.02)
+    path = tmp_path / "key.lock"
+    failures, touch = [OSError(5, "Input/output error")] * 3, os.utime
+
+    def sometimes(*arguments, **named):
+        if failures:
+            raise failures.pop()
+        touch(*arguments, **named)
+
+    with Lock(path) as lock:
+        text = path.read_text()
+        path.write_text("{")  # half of it, on a file system without renames
+        monkeypatch.setattr(os, "utime", sometimes)
+        deadline = time.monotonic() + 10
+        while failures and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert not failures
+        path.write_text(text)
+        touch(path, (1, 1))
+        while path.stat().st_mtime == 1 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert path.stat().st_mtime > 1
+        assert not lock.lost
+
+
 @pytest.mark.parametrize("error", [PermissionError(13, "denied"), OSError(116, "Stale file handle")])
 def test_a_lock_file_that_cannot_be_looked_at_is_held(tmp_path, monkeypatch, error):
     path = tmp_path / "key.lock"
