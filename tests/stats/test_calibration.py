@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
+from scipy.special import chdtri
 
-from pipeline_core.stats.calibration import reliability
-from pipeline_core.stats.ranking import RELATIONS
+from pipeline_core.stats.calibration import (
+    CalibrationMisses,
+    _design_effect,
+    error_with_seeds,
+    least_error,
+    reliability,
+)
+from pipeline_core.stats.ranking import BINS, RELATIONS
 from pipeline_core.stats.related_items import Paired
 from pipeline_core.stats.relation_bootstrap import RelationBootstrap
+from pipeline_core.stats.spread import Spread, student
 
 ERROR = RELATIONS["calibration_error"]
 
@@ -112,3 +122,103 @@ def test_s1_a_bin_of_one_template_is_nearly_unknown():
     (point,) = reliability([said], [came], clusters)
     assert (point.share, point.low, point.high, point.n) == (1.0, pytest.approx(0.025), 1.0, 40)
     assert reliability([{}], [{}]) == []
+
+
+def misses_by_hand(x, y):
+    """Misses by bin in points of all items: equally filled bins of the sorted probabilities."""
+    order = np.argsort(x, kind="stable")
+    bins = np.array_split(order, BINS)
+    return [100 * sum(x[item] - y[item] for item in bin_) / len(x) for bin_ in bins]
+
+
+def misses(x, y, cluster=None, resamples=50, seed=3):
+    cluster = np.arange(len(x)) if cluster is None else np.asarray(cluster)
+    return CalibrationMisses.of(np.asarray(x, float), np.asarray(y, float), cluster, seed, resamples)
+
+
+def test_misses_of_the_data_are_sums_by_bin():
+    rng = np.random.default_rng(0)
+    x = rng.uniform(0.2, 0.9, 100)
+    y = (rng.random(100) < x).astype(float)
+    assert misses(x, y).found == pytest.approx(misses_by_hand(x, y))
+
+
+def test_simulated_misses_have_the_variance_of_calibrated_outcomes():
+    """Sum over a bin of x (1 - x), in points of all items squared; the mean is none."""
+    x = np.linspace(0.05, 0.95, 200)
+    made = misses(x, np.zeros(200), resamples=4000)
+    assert made.noise.shape == (4000, BINS)
+    variance = [sum(v * (1 - v) for v in part) * (100 / 200) ** 2 for part in np.split(x, BINS)]
+    assert made.noise.var(0) == pytest.approx(variance, rel=0.1)
+    assert made.noise.mean(0) == pytest.approx(np.zeros(BINS), abs=0.1)
+    again = misses(x, np.zeros(200), resamples=4000)
+    assert np.array_equal(made.noise, again.noise), "equal data have equal intervals"
+    assert not np.array_equal(made.noise, misses(x, np.zeros(200), resamples=4000, seed=4).noise)
+
+
+def test_simulated_misses_of_much_data_are_drawn_in_pieces(monkeypatch):
+    x, whole = np.linspace(0.1, 0.9, 60), misses(np.linspace(0.1, 0.9, 60), np.zeros(60), resamples=7)
+    monkeypatch.setattr("pipeline_core.stats.calibration.CHUNK", 120)  # two samples at a time, and one at the end
+    pieces = misses(x, np.zeros(60), resamples=7)
+    assert pieces.noise.shape == (7, BINS)
+    assert pieces.noise == pytest.approx(whole.noise)
+    monkeypatch.setattr("pipeline_core.stats.calibration.CHUNK", 1)
+    assert misses(x, np.zeros(60), resamples=3).noise == pytest.approx(whole.noise[:3])
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "growth"),
+    [
+        ([0.9] * 10, [1, 0] * 5, 0.25 / 0.09),  # the probabilities without their miss are .5
+        ([0.5] * 10, [1, 1, 1, 1, 0] * 2, 1.0),  # .8 has less variance than .5: never below 1
+        ([0.9] * 5 + [0.2] * 5, [0] * 10, 0.5 * (0.35 * 0.65) / (0.5 * (0.09 + 0.16))),  # .35, and -.35 is 0
+        ([0.1] * 5 + [0.8] * 5, [1] * 10, 0.5 * (0.65 * 0.35) / (0.5 * (0.09 + 0.16))),  # .65, and 1.35 is 1
+        ([1.0] * 5 + [0.0] * 5, [1] * 10, 1.0),  # stated without any doubt
+    ],
+)
+def test_the_growth_of_the_variance_by_hand(x, y, growth):
+    assert misses(x, y).growth == pytest.approx(max(1.0, growth))
+
+
+def test_noise_of_scaled_misses_grows_with_them():
+    made = CalibrationMisses(np.array([3.0, -1.0]), np.array([[0.5, 2.0], [-1.0, 1.0]]), 5.0)
+    assert made.errors(0.0) == pytest.approx([2.5, 2.0]), "no miss: the noise of the stated probabilities"
+    assert made.errors(1.0) == pytest.approx([abs(3 + 0.5 * 5**0.5) + abs(-1 + 2 * 5**0.5), 3 - 5**0.5 + 5**0.5 - 1])
+    assert made.errors(0.5)[0] == pytest.approx(abs(1.5 + 0.5 * 3**0.5) + abs(-0.5 + 2 * 3**0.5))
+
+
+def test_the_design_effect_of_clusters_by_hand():
+    """Four clusters of two: squared sums of their errors over the variance of independent outcomes."""
+    x, y = np.array([0.5] * 8), np.array([1.0, 1, 0, 0, 1, 1, 0, 0])
+    sums = [1.0, 1.0, 1.0, 1.0]  # squares of -1, 1, -1, 1
+    expected = sum(sums) / (8 * 0.25) * 4 / chdtri(3, 0.75)
+    assert _design_effect(x, y, np.arange(8) // 2) == pytest.approx(expected)
+    assert _design_effect(x, y, np.arange(8)) == 1.0, "single outcomes have the variance of the simulation"
+    shifted = np.array([1.0, 1, 1, 0, 1, 1, 1, 0])  # errors less their mean: -.25 and .75
+    squares = [(-0.5) ** 2, 0.5**2, (-0.5) ** 2, 0.5**2]
+    assert _design_effect(x, shifted, np.arange(8) // 2) == pytest.approx(sum(squares) / 2 * 4 / chdtri(3, 0.75))
+    half = np.array([0.5] * 4 + [1.0] * 4)  # outcomes that are no 0 or 1 vary as they do
+    away = np.array([0.0] * 4 + [-0.5] * 4) + 0.25
+    assert _design_effect(x, half, np.arange(8)) == pytest.approx(sum(away**2) / 2 * 8 / chdtri(7, 0.75))
+    assert _design_effect(np.array([1.0, 0.0]), np.array([0.0, 0.0]), np.array([0, 0])) == 1.0, "nothing is expected"
+    one = _design_effect(x, shifted, np.zeros(8))
+    assert one == pytest.approx(0.0), "the errors of one cluster sum to their mean"
+
+
+def test_the_least_error_is_the_first_scale_that_reaches_the_value():
+    made = CalibrationMisses(np.array([10.0]), np.array([[-1.0], [0.0], [1.0], [2.0]]), 1.0)
+    # 10 s + 2 at most, and 10 s + .5 in half of the samples
+    assert least_error([made], 10.0, 0.0) == pytest.approx(9.5)
+    assert least_error([made], 10.0, 0.9999) == pytest.approx(8.1, abs=0.1 + 1e-9)
+    assert least_error([made], 1.0, 0.9999) == 0.0, "perfect calibration would give it"
+    assert least_error([made], 99.0, 0.5) == 99.0, "no scale reaches it"
+    other = CalibrationMisses(np.array([20.0]), np.array([[0.0]] * 4), 1.0)
+    assert least_error([made, other], 15.0, 0.0) == pytest.approx(15 * 0.99, abs=0.15 + 1e-9), "of the mean over seeds"
+
+
+def test_seeds_widen_the_lower_end_of_an_error():
+    made = [CalibrationMisses(np.array([10.0]), np.array([[-1.0], [0.0], [1.0], [2.0]]), 1.0)]
+    alone, seeds = Spread(1.0, 0.0, 9.0), Spread(1.0, 4.0, 9.0)
+    reach = (10.0 - least_error(made, 10.0, 0.9)) * student(0.9, 9.0) / student(0.9, math.inf)
+    assert error_with_seeds(made, 10.0, alone, 0.9) == pytest.approx(10 - reach)
+    assert error_with_seeds(made, 10.0, seeds, 0.9) == pytest.approx(10 - math.hypot(reach, student(0.9, 9.0) * 2))

@@ -5,10 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pipeline_core.stats import intervals
+from pipeline_core.stats.across import evenness_across
 from pipeline_core.stats.bootstrap import Bootstrap
 from pipeline_core.stats.calibration import least_error
+from pipeline_core.stats.constant_groups import bounded_draws, least_noise
 from pipeline_core.stats.estimates import Difference
-from pipeline_core.stats.intervals import mover, on_logit_scale
+from pipeline_core.stats.groups import apart, held, spread_apart
+from pipeline_core.stats.intervals import mover, on_logit_scale, sides
 from pipeline_core.stats.ranking import RELATIONS, even_preference, icat
 from pipeline_core.stats.related_items import Paired
 from pipeline_core.stats.relation_bootstrap import EVERY, RelationBootstrap
@@ -163,3 +167,114 @@ def test_an_error_of_one_model_that_may_be_none_reaches_the_other_ones_end():
     found = drawn.difference(FIRST, SECOND)
     assert found.low <= -theirs.high and found.high >= ours.high
     assert drawn.estimate(FIRST).low == drawn.estimate(SECOND).low == 0
+
+
+def relations_of_groups(name, seeds=2, models=2):
+    """Three groups of different strength, two seeds of two models in columns, items in clusters of two."""
+    rng = np.random.default_rng(7)
+    member = np.repeat(np.eye(3, dtype=bool), [40, 24, 30], axis=0)
+    y = np.tile(np.tile([[0.0], [1.0]], (47, 1)), (1, seeds * models))
+    if name in ("spearman", "pearson"):
+        y = rng.normal(size=y.shape)
+    x = rng.normal(size=y.shape) + y * np.repeat([[0.4], [1.5], [0.9]], [40, 24, 30], axis=0)
+    x = x + np.repeat([[0.0, 0.3]], seeds, axis=1).reshape(1, -1) * y
+    return bootstrap(name, x, y, member, np.arange(94) // 2)
+
+
+MINE, BASE = slice(0, 2), slice(2, 4)
+
+
+@pytest.mark.parametrize("level", [0.9, 0.95])
+@pytest.mark.parametrize("across", ["highest", "lowest", "gap"])
+@pytest.mark.parametrize("name", ["auc", "spearman"])
+def test_extremes_have_the_wide_interval_of_their_groups(name, across, level):
+    drawn = relations_of_groups(name)
+    groups = drawn._groups(MINE, across)
+    found, mean = drawn.estimate(MINE, across, level), drawn.estimate(MINE, "mean", level)
+    alone = [drawn.group(index).estimate(MINE, "all", level) for index in range(3)]
+    low, high = groups.wide(level, lambda: (mean.low, mean.high), lambda group: (alone[group].low, alone[group].high))
+    floor, ceiling = {"gap": (0.0, np.diff(drawn.statistic.range)[0])}.get(across, drawn.statistic.range)
+    assert (found.low, found.high) == pytest.approx((max(low, floor), min(high, ceiling)))
+    assert (found.n, found.n_clusters) == (94, 47)
+    assert found.low < found.value < found.high
+
+
+@pytest.mark.parametrize("by_seed", [True, False])
+@pytest.mark.parametrize("across", ["highest", "lowest", "gap"])
+@pytest.mark.parametrize("name", ["auc", "spearman"])
+def test_differences_of_extremes_have_the_wide_interval_and_the_p_value_of_it(name, across, by_seed):
+    drawn = relations_of_groups(name)
+    mine, base = (drawn._groups(columns, across) for columns in (MINE, BASE))
+    found = drawn.difference(MINE, BASE, across, 0.9, by_seed=by_seed)
+    spread = spread_apart(mine, base, by_seed, mine.even)
+    low, high = apart(mine, base, spread, 0.9, lambda: 1 / 0)
+    value = mine.value - base.value
+    low, high = held(value, low, high, drawn.statistic.range, across)
+    # A biased figure has no degrees of freedom of its own: its interval is the normal one.
+    expected = intervals.tested(value, low, high, np.inf, 0.9, 47)
+    assert (found.value, found.n, found.n_clusters) == (pytest.approx(value), 94, 47)
+    assert (found.low, found.high, found.p) == pytest.approx(expected)
+
+
+def test_differences_of_folded_figures_use_the_ends_of_both():
+    rng = np.random.default_rng(2)
+    member = np.repeat(np.eye(2, dtype=bool), [30, 30], axis=0)
+    x, y = (rng.random((60, 2)) < share for share in (0.8, [0.55, 0.3]))
+    drawn = bootstrap("icat", x, y, member)
+    assert drawn.statistic.on_fold is not None
+    mine, base = (drawn._groups(columns, "mean") for columns in (FIRST, SECOND))
+    ends = [drawn.estimate(columns, "mean", 0.9).ends for columns in (FIRST, SECOND)]
+    low, high = apart(mine, base, spread_apart(mine, base, True, mine.even), 0.9, lambda: ends)
+    found = drawn.difference(FIRST, SECOND, "mean", 0.9)
+    assert (found.low, found.high) == pytest.approx(held(found.value, low, high, drawn.statistic.range, "mean"))
+
+
+def test_a_single_group_is_its_own_highest_and_lowest():
+    drawn = relations_of_groups("auc").group(1)
+    assert drawn.estimate(MINE, "highest") == drawn.estimate(MINE, "lowest") == drawn.estimate(MINE, "all")
+    assert drawn.estimate(MINE, "gap").value == 0
+
+
+def test_two_clusters_have_an_interval_and_one_has_none():
+    x, y = [0, 3, 1, 2, 5, 4], [0, 0, 0, 1, 1, 1]
+    two = bootstrap("auc", x, y, cluster=[0, 1, 1, 1, 0, 0]).estimate()
+    assert two.low < two.value < two.high
+    one = bootstrap("auc", x, y, cluster=[0] * 6).estimate()
+    assert (one.value, one.low, one.high, one.n, one.n_clusters) == (two.value, None, None, 6, 1)
+
+
+def test_figures_of_a_smooth_mean_have_students_interval():
+    drawn = relations_of_groups("spearman")
+    found = drawn.difference(MINE, BASE, "mean", 0.9)
+    mine, base = (drawn._groups(columns, "mean") for columns in (MINE, BASE))
+    spread = spread_apart(mine, base, True, mine.even)
+    low, high = sides(mine.around - base.around, found.value, spread, 0.9)
+    assert (found.low, found.high, found.p) == pytest.approx(
+        intervals.tested(found.value, low, high, spread.df, 0.9, 47)
+    )
+    assert np.isfinite(spread.df)
+
+
+def test_what_groups_know_of_their_noise():
+    """The facts by which `Groups` judges: ends, independent values, evenness of the groups that vary."""
+    drawn = relations_of_groups("auc")
+    groups = drawn._groups(MINE, "highest")
+    assert (groups.ends, groups.power) == (drawn.statistic.ends, 1.0)
+    assert np.array_equal(groups.n, drawn.independent[:, MINE])
+    assert np.array_equal(groups.values, drawn.values[:, MINE])
+    assert groups.least_noise == pytest.approx(least_noise(groups.values, groups.n, groups.ends))
+    assert groups.even == evenness_across(drawn.even, drawn.freedom, "highest")
+    errors = relations_of_groups("spearman")._groups(MINE, "highest")
+    assert errors.power == (1.0 if RELATIONS["spearman"].bends else 0.5)
+    lone = replace(drawn, independent=np.where(np.arange(3)[:, None] == 1, 1, drawn.independent))
+    assert lone._groups(MINE, "mean").even == evenness_across([drawn.even[0], drawn.even[2]], drawn.freedom, "mean")
+    expected = bounded_draws(
+        drawn.values[:, MINE],
+        drawn.drawn[:, :, MINE],
+        lone.independent[:, MINE].astype(float),
+        np.broadcast_to(np.arange(3)[:, None] == 1, (3, 2)),
+        drawn.statistic.ends,
+        0,
+        in_turn=True,
+    )
+    assert np.array_equal(lone._groups(MINE, "highest").drawn, expected), "a group of one value is drawn from the range"
