@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import time
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +16,10 @@ from typing_extensions import TypedDict
 from pipeline_core.files.atomic import PARTIAL, delete
 from pipeline_core.files.json_files import Damaged, read_as
 from pipeline_core.store.artifacts import MANIFEST, Store
-from pipeline_core.store.locks import Lock, owner_of
+from pipeline_core.store.locks import owner_of, unowned
 
 HOUR = 3600.0
+log = logging.getLogger(__name__)
 
 
 # Not `WorkOrder`, which refuses fields of other versions: inputs of such an order would look unused.
@@ -51,33 +54,49 @@ def find_waste(store: Store, keep: Collection[str] = (), unused_seconds: float =
     """
     before = time.time() - unused_seconds
     keep = {*keep, *_inputs_at_work(store)}
-    unused = [waste for waste in [*_artifacts(store, keep), *_work(store), *_files(store)] if waste.used < before]
+    unused = [waste for waste in [*_files(store), *_artifacts(store, keep), *_work(store)] if waste.used < before]
     locks = [waste for waste in _locks(store) if waste.used < min(before, time.time() - HOUR)]
-    return [*unused, *locks, *_trash(store)]
+    # First what needs no lock: on a full disk it makes the room for the rest (R3).
+    return list(_within(store, [*_trash(store), *unused, *locks]))
 
 
-def remove(store: Store, waste: Iterable[Removable]) -> int:
-    """Delete files found by `find_waste` unless used since; returns the freed bytes."""
-    return sum(_remove(store, removable) for removable in waste)
+def _within(store: Store, found: Iterable[Removable]) -> Iterator[Removable]:
+    """What lies in the store; what a symbolic link leads out of it stays, and the link is named once (R5)."""
+    root, named = os.path.realpath(store.root), set()
+    for waste in found:
+        below = [path for path in [*reversed(waste.path.parents), waste.path] if path.is_relative_to(store.root)]
+        link = next((path for path in below[1:] if not os.path.realpath(path).startswith(root + os.sep)), None)
+        if link is None:
+            yield waste
+        elif link not in named:
+            log.warning("left as it is, since it leads out of the store: %s", link)
+            named.add(link)
 
 
-def _remove(store: Store, waste: Removable) -> int:
-    lock = Lock(store.lock_file(waste.key)) if waste.key else None
-    if lock and not lock.take():
-        return 0
-    try:
-        # `take` has just written the file of a lock, so its time says nothing.
-        if not waste.path.exists() or (waste.what != "lock" and _last_used(waste.path) > waste.used):
-            return 0
+def remove(store: Store, waste: Iterable[Removable]) -> dict[Path, int]:
+    """Delete files found by `find_waste` unless used since; what fails stays, with a warning. Returns freed bytes."""
+    freed = {}
+    for removable in waste:
+        try:
+            if (size := _remove(store, removable)) is not None:
+                freed[removable.path] = size
+        except OSError as error:
+            log.warning("%s stays: %s", removable.path, error.strerror or error)
+    return freed
+
+
+def _remove(store: Store, waste: Removable) -> int | None:
+    with unowned(store.lock_file(waste.key)) if waste.key else nullcontext(True) as free:
+        if not free or not waste.path.exists() or _last_used(waste.path) > waste.used:
+            return None
         size = waste.size
         if waste.path.parent.name == ".trash" or not waste.path.is_dir():
             delete(waste.path)
         else:
             store.discard(waste.path)
-        return size
-    finally:
-        if lock:
-            lock.release()
+    if waste.path.exists():
+        raise OSError("it could not be deleted")
+    return size
 
 
 def _artifacts(store: Store, keep: Collection[str]) -> Iterator[Removable]:
@@ -110,7 +129,7 @@ def _files(store: Store) -> Iterator[Removable]:
 
 
 def _locks(store: Store) -> Iterator[Removable]:
-    """Files of locks without a live owner. `_remove` takes and releases such a lock, which deletes its file."""
+    """Files of locks without a live owner, and of locks that were being written."""
     for file in (store.root / ".locks").glob("*"):
         if file.suffix == ".lock" and owner_of(file) is None:
             yield Removable(file, "lock", _last_used(file), file.stem)
@@ -132,7 +151,8 @@ def _bytes(path: Path) -> int:
 def _last_used(path: Path) -> float:
     """Time of last use (now if unknown); for a folder of work, the latest of it and its entries."""
     times = []
-    for entry in [path, *(path.iterdir() if path.parent.name == ".partial" else ())]:
+    is_work = path.parent.name == ".partial" and path.is_dir()
+    for entry in [path, *(path.iterdir() if is_work else ())]:
         with suppress(FileNotFoundError):
             times.append(entry.stat().st_mtime)
     return max(times, default=time.time())

@@ -67,11 +67,11 @@ def gc(
     places = Places.from_environment()
     store = Store(places.store)
     waste = find_waste(store, keys_in_use(places.runs, keep_runs), keep_days * DAY)
-    freed = sum(removable.size for removable in waste) if dry_run else remove(store, waste)
+    freed = {removable.path: removable.size for removable in waste} if dry_run else remove(store, waste)
     if as_json:
         entries = [{"path": str(removable.path), "what": removable.what} for removable in waste]
-        print_json({"removed": not dry_run, "found": entries, "bytes": freed})
+        print_json({"removed": not dry_run, "found": entries, "bytes": sum(freed.values())})
         return
     for removable in waste:
         print(f"{removable.what}: {removable.path}")
-    say(f"{'would free' if dry_run else 'freed'} {megabytes(freed)} in {len(waste)} places")
+    say(f"{'would free' if dry_run else 'freed'} {megabytes(sum(freed.values()))} in {len(freed)} places")

@@ -63,7 +63,7 @@ class Store:
             EvenhandError: the store cannot be written.
         """
         try:
-            for folder in (self.root / ".partial", self.root / ".locks", self.scratch):
+            for folder in (*(self.root / name for name in (".partial", ".locks", ".trash")), self.scratch):
                 folder.mkdir(parents=True, exist_ok=True)
             if not os.access(self.root, os.W_OK):  # `mkdir` does not complain of folders that exist
                 raise PermissionError(13, "not writable", str(self.root))

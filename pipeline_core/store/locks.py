@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from filelock import FileLock
@@ -21,9 +22,9 @@ from pipeline_core.store.processes import Process
 
 HEARTBEAT_SECONDS = 5.0
 SILENT_SECONDS = 60.0
-"""Seconds without a heartbeat after which an owner outside this process space counts as dead."""
-AHEAD_SECONDS = 86400.0
-"""Largest plausible difference of two clocks; a heartbeat further in the future is ignored."""
+"""Seconds in which the heartbeat must be seen to change; else an owner outside this process space counts as dead."""
+CLOCKS_APART_SECONDS = 86400.0
+"""Largest plausible difference of two hosts' clocks; a heartbeat further away in time is that of a dead owner."""
 
 
 class Stopped(StageFailed):
@@ -48,27 +49,78 @@ def never() -> bool:
 def owner_of(path: Path) -> dict[str, Any] | None:
     """The live owner in a lock file (`host`, `pid`, ...), or None if there is none or it is dead.
 
-    Only an owner on this machine and in this container can be checked. Any other, or a file that is unreadable or names
-    no process, counts as dead after `SILENT_SECONDS` without a heartbeat.
+    Only an owner on this machine and in this container can be checked. Any other, or a file that names no process,
+    counts as dead once this process has watched its heartbeat for `SILENT_SECONDS` without a change: the first look
+    begins the watch. Clocks of hosts differ, so the heartbeat's time itself says nothing within a day (R8).
     """
     try:
-        silent = time.time() - path.stat().st_mtime
+        text, beat = _look(path)
     except FileNotFoundError:
         return None
     except OSError as error:  # e.g. a stale file handle: waiting is better than doing the work twice
         return {"unreadable": str(error)}
-    owner = _read(path)
+    owner = _parsed(text)
     process = Process.read(owner)
     alive = process.lives() if process else None
-    return owner if alive or (alive is None and -AHEAD_SECONDS < silent < SILENT_SECONDS) else None
+    return owner if alive or (alive is None and _beats.live(path, beat)) else None
+
+
+class _Heartbeats:
+    """For each watched lock file its last heartbeat, and when this process first saw it, by its monotonic clock."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._seen: dict[Path, tuple[os.stat_result, float]] = {}
+
+    def live(self, path: Path, beat: os.stat_result) -> bool:
+        """True if the heartbeat `beat` is new, or was first seen less than `SILENT_SECONDS` ago."""
+        if abs(time.time() - beat.st_mtime) > CLOCKS_APART_SECONDS:
+            return False
+        with self._guard:
+            before, since = self._seen.get(path, (None, 0.0))
+            if before is None or (before.st_mtime_ns, before.st_ino) != (beat.st_mtime_ns, beat.st_ino):
+                since = monotonic()
+                self._seen[path] = beat, since
+        return monotonic() - since < SILENT_SECONDS
+
+
+_beats = _Heartbeats()
+
+
+def _look(path: Path) -> tuple[bytes, os.stat_result]:
+    """Contents and status of a lock file. It is opened first: network file systems then ask the server for its time."""
+    with path.open("rb") as file:
+        return file.read(), os.fstat(file.fileno())
+
+
+def _parsed(text: bytes) -> dict[str, Any]:
+    try:
+        owner = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        return {"unreadable": str(error)}
+    return owner if isinstance(owner, dict) else {"unreadable": "not a JSON object"}
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        owner = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        return _parsed(_look(path)[0])
+    except OSError as error:
         return {"unreadable": str(error)}
-    return owner if isinstance(owner, dict) else {"unreadable": "not a JSON object"}
+
+
+@contextlib.contextmanager
+def unowned(path: Path) -> Iterator[bool]:
+    """Block in which nobody can take the lock `path`; True if it has no live owner. Needs no room on the disk."""
+    with _guarding(path):
+        yield owner_of(path) is None
+
+
+@contextlib.contextmanager
+def _guarding(path: Path) -> Iterator[None]:
+    # An operating-system lock makes the check of the owner and its replacement one step.
+    # A file of its own: the lock's file is replaced, and a system's lock belongs to the replaced file.
+    with FileLock(path.with_suffix(".guard")):
+        yield
 
 
 class Lock:
@@ -114,7 +166,7 @@ class Lock:
     def take(self) -> bool:
         """Take the lock if it is free, without waiting; returns `held`."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._guard():
+        with _guarding(self._path):
             if owner_of(self._path) is None:
                 owner = {**asdict(Process.current()), "token": self.token}
                 with replace_file(self._path, synced=False) as partial:  # a power cut ends the owner as well
@@ -128,7 +180,7 @@ class Lock:
         """Release the lock if this process still owns it."""
         self._stop.set()
         if self.held:
-            with self._guard():
+            with _guarding(self._path):
                 if self._is_ours():  # after a takeover the file is the successor's
                     self._path.unlink(missing_ok=True)
             self.held = False
@@ -140,17 +192,10 @@ class Lock:
         Raises:
             TakenOver: another process has taken it already.
         """
-        with self._guard():
+        with _guarding(self._path):
             if not self._is_ours():
                 self.lost = True
                 raise TakenOver
-            yield
-
-    @contextlib.contextmanager
-    def _guard(self) -> Iterator[None]:
-        # An operating-system lock makes the check of the owner and its replacement one step.
-        # A file of its own: the lock's file is replaced, and a system's lock belongs to the replaced file.
-        with FileLock(self._path.with_suffix(".guard")):
             yield
 
     def _is_ours(self) -> bool:

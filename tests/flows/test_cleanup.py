@@ -1,12 +1,15 @@
 import json
 import os
+import subprocess
+import sys
+import textwrap
 import time
 
 import pytest
 
 from flows import cleanup as garbage
 from flows.cleanup import find_waste, remove
-from pipeline_core.store.artifacts import MANIFEST
+from pipeline_core.store.artifacts import MANIFEST, Store
 from tests.store.test_artifacts import commit
 
 DAY = 86400.0
@@ -47,7 +50,7 @@ def test_work_that_goes_on_is_no_waste(store):
     age(store.partial("k"))
     with store.lock("model", "k"):
         assert found(store) == set()
-        assert remove(store, [garbage.Removable(store.partial("k"), "unfinished work", time.time(), "k")]) == 0
+        assert remove(store, [garbage.Removable(store.partial("k"), "unfinished work", time.time(), "k")]) == {}
     assert store.partial("k").exists()
     assert found(store, days=30) == {("unfinished work", "k")}
     write(store.partial("k") / "checkpoint" / "checkpoint.pt")
@@ -110,3 +113,82 @@ def test_a_manifest_that_cannot_be_read_is_not_taken_for_garbage_of_its_key(stor
     (store.folder("model", "k1") / MANIFEST).write_text("{")
     assert ("artifact", "k1") in found(store)
     assert found(store, "k1") == {("unfinished work", "k1")}
+
+
+def test_a_file_among_the_folders_of_work_goes_like_these(store):
+    stray = age(write(store.root / ".partial" / "stray"))
+    assert found(store, days=30) == {("unfinished work", "stray")}
+    remove(store, find_waste(store, unused_seconds=30 * DAY))
+    assert not stray.exists()
+
+
+FULL_DISK = textwrap.dedent(
+    """
+    import resource, signal, sys
+    from flows.cli import main
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))  # no file takes a byte
+    main(sys.argv[1:])
+    """
+)
+
+
+def test_r3_a_full_disk_is_cleaned_up(store):
+    commit(store, "old")
+    age(store.folder("model", "old"))
+    age(write(store.partial("w") / "attempt" / "events.jsonl").parent)
+    age(store.partial("w"))
+    for name in (".logs/k.txt", ".scratch/a", ".locks/dead.lock", ".trash/b"):
+        age(write(store.root / name))
+    environment = {**os.environ, "EVENHAND_HOME": str(store.root.parent), "EVENHAND_STORE": str(store.root)}
+    command = [sys.executable, "-c", FULL_DISK, "store", "gc", "--keep-days", "1"]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr.count("stays")) == (0, 0), ended.stderr
+    assert [path for path in store.root.rglob("*") if path.is_file() and path.suffix != ".guard"] == []
+
+
+def test_r3_what_cannot_be_removed_is_named_and_does_not_hold_up_the_rest(store, monkeypatch, caplog):
+    for key in ("first", "second"):
+        commit(store, key)
+        age(store.folder("model", key))
+        store.discard(store.partial(key))
+    discard = Store.discard
+
+    def fail_once(self, path):
+        if path.name == "first":
+            raise OSError(28, "No space left on device")
+        discard(self, path)
+
+    monkeypatch.setattr(Store, "discard", fail_once)
+    freed = remove(store, find_waste(store, unused_seconds=DAY))
+    assert store.folder("model", "second") in freed
+    assert store.folder("model", "first") not in freed
+    assert f"{store.folder('model', 'first')} stays: No space left on device" in caplog.text
+
+
+@pytest.mark.parametrize("name", [".logs", "model", ".scratch", ".trash", ".partial", ".locks"])
+def test_r5_what_a_link_leads_out_of_the_store_stays(store, tmp_path_factory, caplog, name):
+    outside = tmp_path_factory.mktemp("outside")
+    age(write(outside / "k" / "file.lock"))
+    age(write(outside / "mine.lock"))
+    age(outside / "k")
+    commit(store, "k1")
+    age(store.folder("model", "k1"))
+    link = store.root / name
+    if link.exists():
+        link.rename(store.root / "aside")
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(outside)
+    remove(store, find_waste(store))
+    assert {"file.lock", "k", "mine.lock"} <= {path.name for path in outside.rglob("*")}
+    assert link.is_symlink()
+    assert caplog.text.count(f"left as it is, since it leads out of the store: {link}\n") == 1
+
+
+def test_r5_a_store_behind_a_link_is_cleaned_up(store, tmp_path):
+    commit(store, "k1")
+    age(store.folder("model", "k1"))
+    (tmp_path / "link").symlink_to(store.root)
+    behind = Store(tmp_path / "link")
+    assert remove(behind, find_waste(behind, unused_seconds=DAY))
+    assert not store.folder("model", "k1").exists()

@@ -93,9 +93,16 @@ def write_owner(path, **changes):
     path.write_text(json.dumps({**asdict(Process.current()), "token": "t", **changes}))
 
 
-def fall_silent(path):
-    silent = time.time() - locks.SILENT_SECONDS - 1
-    os.utime(path, (silent, silent))
+@pytest.fixture
+def fall_silent(monkeypatch):
+    """A function: a silence long enough passes, by the clock of this process."""
+    passed = [0.0]
+    monkeypatch.setattr(locks, "monotonic", lambda: time.monotonic() + passed[0])
+
+    def pass_by(seconds=locks.SILENT_SECONDS + 1):
+        passed[0] += seconds
+
+    return pass_by
 
 
 def test_a_dead_process_of_this_space_is_no_owner_at_once(tmp_path):
@@ -105,36 +112,37 @@ def test_a_dead_process_of_this_space_is_no_owner_at_once(tmp_path):
 
 
 @pytest.mark.parametrize("space", ["elsewhere boot pid:[1]", "another container of a machine with the same name"])
-def test_an_owner_that_cannot_be_seen_is_dead_only_after_a_silence(tmp_path, space):
+def test_an_owner_that_cannot_be_seen_is_dead_only_after_a_silence(tmp_path, space, fall_silent):
     path = tmp_path / "key.lock"
     write_owner(path, space=space, pid=GONE)
     assert owner_of(path)["space"] == space
-    fall_silent(path)
+    fall_silent()
     assert owner_of(path) is None
 
 
-def test_an_owner_hidden_by_the_system_is_dead_only_after_a_silence(tmp_path, monkeypatch):
+def test_an_owner_hidden_by_the_system_is_dead_only_after_a_silence(tmp_path, monkeypatch, fall_silent):
     path = tmp_path / "key.lock"
     write_owner(path)
     monkeypatch.setattr(processes, "_started", lambda pid: None)
     assert owner_of(path) is not None
-    fall_silent(path)
+    fall_silent()
     assert owner_of(path) is None
 
 
-def test_a_live_process_of_this_space_stays_the_owner_while_it_is_suspended(tmp_path):
+def test_a_live_process_of_this_space_stays_the_owner_while_it_is_suspended(tmp_path, fall_silent):
     path = tmp_path / "key.lock"
     write_owner(path)
-    fall_silent(path)
+    assert owner_of(path)["pid"] == os.getpid()
+    fall_silent()
     assert owner_of(path)["pid"] == os.getpid()
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"host": 1}', '{"host": "h", "space": "s", "pid": "x"}'])
-def test_an_owner_that_cannot_be_read_is_dead_only_after_a_silence(tmp_path, text):
+def test_an_owner_that_cannot_be_read_is_dead_only_after_a_silence(tmp_path, text, fall_silent):
     path = tmp_path / "key.lock"
     path.write_text(text)
     assert owner_of(path) is not None
-    fall_silent(path)
+    fall_silent()
     assert owner_of(path) is None
 
 
@@ -207,12 +215,46 @@ def test_a_lock_file_that_cannot_be_looked_at_is_held(tmp_path, monkeypatch, err
     def fail(*_, **__):
         raise error
 
-    with monkeypatch.context() as patch:
-        patch.setattr(type(path), "stat", fail)
-        assert owner_of(path) == {"unreadable": str(error)}
-    with monkeypatch.context() as patch:
-        patch.setattr(type(path), "read_text", fail)
-        assert owner_of(path) == {"unreadable": str(error)}
+    for module, name in ((type(path), "open"), (os, "fstat")):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, name, fail)
+            assert owner_of(path) == {"unreadable": str(error)}
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_r8_an_hour_between_two_clocks_neither_ends_a_live_owner_nor_spares_a_dead_one(tmp_path, fall_silent, hours):
+    path = tmp_path / "key.lock"
+    write_owner(path, space="another host")
+    their_time = time.time() + hours * 3600
+    for beat in range(3):  # alive: the heartbeat changes within each silence
+        os.utime(path, (their_time + beat,) * 2)
+        assert owner_of(path) is not None
+        fall_silent(locks.SILENT_SECONDS - 1)
+    assert owner_of(path) is not None
+    fall_silent(2)
+    assert owner_of(path) is None
+
+
+def test_a_watch_begins_anew_with_another_owner(tmp_path, fall_silent):
+    path = tmp_path / "key.lock"
+    write_owner(path, space="another host")
+    assert owner_of(path) is not None
+    fall_silent()
+    path.unlink()
+    write_owner(path, space="a third host")
+    assert owner_of(path)["space"] == "a third host"
+    fall_silent(locks.SILENT_SECONDS - 1)
+    assert owner_of(path) is not None
+    fall_silent(2)
+    assert owner_of(path) is None
+
+
+@pytest.mark.parametrize(("days", "blocks"), [(-1.1, False), (-0.9, True), (0.9, True), (1.1, False)])
+def test_a_heartbeat_days_away_is_of_nobody_alive(tmp_path, days, blocks):
+    path = tmp_path / "key.lock"
+    write_owner(path, space="another host")
+    os.utime(path, (time.time() + days * 86400,) * 2)
+    assert (owner_of(path) is not None) == blocks
 
 
 def test_a_reused_process_id_is_not_the_owner(tmp_path):
@@ -237,7 +279,6 @@ def test_who_was_taken_over_notices_and_leaves_the_successor_alone(tmp_path, mon
         with lock.still_ours():
             pass
         write_owner(path, token="another")
-        fall_silent(path)
         deadline = time.monotonic() + 10
         while not lock.lost and time.monotonic() < deadline:
             time.sleep(0.01)
