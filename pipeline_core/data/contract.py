@@ -13,7 +13,7 @@ STRINGS = pa.list_(pa.string())
 CONDITIONS = ("ambiguous", "disambiguated")
 CONTRACT_VERSION = 1
 """Version of the contract; increased when the same source gives other rows."""
-READER_VERSION = 4
+READER_VERSION = 5
 """Version of the reader; increased when files are read more exactly and correct files give the same rows. Cached rows
 are then made again; keys of stages stay."""
 

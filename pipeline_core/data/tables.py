@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from pipeline_core.data.casting import conform
-from pipeline_core.data.contract import RowKind
+from pipeline_core.data.contract import READER_VERSION, RowKind
 from pipeline_core.data.plain_rows import UnfitValue, table_of
 from pipeline_core.data.row_checks import faults_of
 from pipeline_core.data.table_cache import PIECE_ROWS, dataset_from
@@ -87,7 +87,7 @@ def open_table(path: Path) -> Dataset:
     if sum(facts.row_group(number).total_byte_size for number in range(facts.num_row_groups)) <= IN_MEMORY_BYTES:
         return Dataset(pq.read_table(path))
     status = path.stat()
-    identity = f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}"
+    identity = f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}|{READER_VERSION}"
     batches = pq.ParquetFile(path).iter_batches(batch_size=PIECE_ROWS)
     tables = (pa.Table.from_batches([batch]) for batch in batches)
     return dataset_from(hashlib.sha256(identity.encode()).hexdigest(), tables)

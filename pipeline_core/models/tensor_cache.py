@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from fnmatch import fnmatch
@@ -10,8 +12,8 @@ from typing import Any
 
 import torch
 from filelock import FileLock
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from pipeline_core.files.atomic import write_optional
@@ -21,6 +23,9 @@ from pipeline_core.models.loading import Precision, chosen_precision
 from pipeline_core.plugin.context import StageContext
 
 Tensors = dict[str, Tensor]
+DIGEST = "digest"
+"""Entry of a file's metadata: what the tensors were when they were written (R4)."""
+log = logging.getLogger(__name__)
 
 MODEL_FILES = ("*.safetensors", "*.bin", "*.model", "config.json", "tokenizer*", "special_tokens*", "vocab*", "merges*")
 """Patterns of files that determine a model's outputs. An artifact holds other files too, some with timestamps."""
@@ -41,7 +46,7 @@ def kept_tensors(name: str, about: Callable[[], Any], compute: Callable[[], Tens
             return kept
         made = compute()
         if file:
-            write_optional(file, lambda partial: save_file(made, partial))
+            write_optional(file, lambda partial: save_file(made, partial, {DIGEST: _digest(made)}))
         return made
 
 
@@ -72,8 +77,24 @@ def arithmetic(device: str, weights: Precision, precision: Precision) -> list[st
     return [kind, *(chosen_precision(choice, kind) for choice in (weights, precision))]
 
 
+def _digest(tensors: Tensors) -> str:
+    """Digest of names, types, shapes and bytes."""
+    parts = {}
+    for name, tensor in tensors.items():
+        data = tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
+        parts[name] = [str(tensor.dtype), list(tensor.shape), hashlib.sha256(data).hexdigest()]
+    return digest_of(parts)
+
+
 def _read(file: Path) -> Tensors | None:
     try:
-        return load_file(file)
+        with safe_open(file, framework="pt") as kept:
+            tensors = {name: kept.get_tensor(name) for name in kept.keys()}  # noqa: SIM118 - no mapping
+            digest = (kept.metadata() or {}).get(DIGEST)
     except (OSError, SafetensorError):
         return None
+    if digest == _digest(tensors):
+        return tensors
+    if digest:  # files of before have none
+        log.warning("%s has changed on the disk and is computed again", file)
+    return None

@@ -8,6 +8,7 @@ import time
 import pytest
 import torch
 import torch.multiprocessing
+from safetensors.torch import save_file
 
 from pipeline_core.models.tensor_cache import arithmetic, kept_tensors, model_digests
 from pipeline_core.plugin.checkpoints import Checkpoints
@@ -57,6 +58,34 @@ def test_a_broken_file_is_made_again(context):
     file.write_bytes(file.read_bytes()[:-4])
     assert kept_tensors("n", lambda: 1, lambda: VALUE, context) is VALUE
     assert torch.equal(kept_tensors("n", lambda: 1, never, context)["x"], VALUE["x"])
+
+
+def test_r4_no_byte_can_change_unseen(context, caplog):
+    kept_tensors("n", lambda: 1, lambda: VALUE, context)
+    (file,) = (context.scratch / "n").iterdir()
+    good = file.read_bytes()
+    for place in range(len(good)):
+        file.write_bytes(good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :])
+        assert torch.equal(kept_tensors("n", lambda: 1, lambda: VALUE, context)["x"], VALUE["x"]), place
+        assert file.read_bytes() == good, "it is written again"
+    assert f"{file} has changed on the disk and is computed again" in caplog.text
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int64, torch.bool])
+def test_any_tensor_comes_back_as_it_was(context, dtype):
+    made = {"matrix": torch.eye(3).to(dtype).T, "number": torch.ones(()).to(dtype), "none": torch.zeros(0, 2).to(dtype)}
+    made["matrix"] = made["matrix"].contiguous()
+    kept_tensors("n", lambda: 1, lambda: made, context)
+    again = kept_tensors("n", lambda: 1, never, context)
+    assert all(torch.equal(again[name], made[name]) and again[name].dtype == dtype for name in made)
+
+
+def test_a_file_of_before_is_computed_again_without_a_word(context, caplog):
+    kept_tensors("n", lambda: 1, lambda: VALUE, context)
+    (file,) = (context.scratch / "n").iterdir()
+    save_file({"x": torch.zeros(3)}, file)
+    assert kept_tensors("n", lambda: 1, lambda: VALUE, context) is VALUE
+    assert not caplog.text
 
 
 def test_a_place_that_takes_no_files_costs_time_only(tmp_path, caplog):
