@@ -1,11 +1,10 @@
 """Arrow files under `EVENHAND_HOME/cache`, memory-mapped by `datasets`: any number of rows in little memory.
 
-A file ends with the digest of its rows, after the end that Arrow's stream format marks.
+A file is sealed with the digest of its rows.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,15 +15,13 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from pipeline_core.files.atomic import replace_file, sync, warn_once
-from pipeline_core.files.digests import digest_of_file
+from pipeline_core.files.sealed import is_whole, seal
 from pipeline_core.store.places import Places
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 PIECE_ROWS = 4096
-DIGEST_BYTES = 64
-READ_BYTES = 1 << 20
 log = logging.getLogger(__name__)
 _whole: set[tuple[Path, int, int]] = set()
 """Files, by path, size and time, that this process has compared with their digests."""
@@ -83,29 +80,13 @@ def dataset_from(key: str, tables: Iterable[pa.Table], check: Callable[[pa.Table
     return Dataset.from_file(str(path))
 
 
-def _seal(path: Path) -> None:
-    """Append the digest of a file to it, and wait until it is on the disk."""
-    digest = digest_of_file(path)
-    with path.open("ab") as file:
-        file.write(digest.encode())
-    sync(path)
-
-
 def _is_whole(path: Path) -> bool:
-    """True if a file ends with the digest of what stands before it. Read once by this process while it stays the same."""
+    """`is_whole`, read once by this process while the file stays the same."""
     status = path.stat()
     mark = path, status.st_size, status.st_mtime_ns
-    if mark not in _whole:
-        with path.open("rb") as file:
-            digest = hashlib.sha256()
-            left = status.st_size - DIGEST_BYTES
-            while left > 0 and (read := file.read(min(left, READ_BYTES))):
-                digest.update(read)
-                left -= len(read)
-            if file.read() != digest.hexdigest().encode():
-                return False
+    if mark not in _whole and is_whole(path):
         _whole.add(mark)
-    return True
+    return mark in _whole
 
 
 def _pieces(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:
@@ -128,7 +109,8 @@ def _write(path: Path, schema: pa.Schema, pieces: Iterable[pa.Table]) -> None:
     finally:
         file.close()
     with _room(path):
-        _seal(path)
+        seal(path)
+        sync(path)
 
 
 @contextmanager

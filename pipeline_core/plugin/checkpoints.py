@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline_core.files.atomic import write_optional
+from pipeline_core.files.sealed import is_whole, seal
 
 WORTH = 20
 """Minimum pause between checkpoints, in multiples of the time the last save took; bounds the cost of saving."""
@@ -18,9 +19,9 @@ log = logging.getLogger(__name__)
 class Checkpoints:
     """The last complete checkpoint of one stage, in a folder that outlives its worker.
 
-    A checkpoint is one file, replaced in a single rename, so a kill at any moment does not damage it. It is read with
-    `weights_only` and can hold only tensors and plain containers. `made_by` names code, versions and kind of device;
-    a checkpoint with another `made_by` is ignored.
+    A checkpoint is one file, replaced in a single rename, so a kill at any moment does not damage it, and sealed, so that
+    a changed bit is noticed. It is read with `weights_only` and can hold only tensors and plain containers. `made_by`
+    names code, versions and kind of device; a checkpoint with another `made_by` is ignored.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class Checkpoints:
             return
         began = time.monotonic()
         content = {"made_by": dict(self._made_by()), "state": dict(state)}
-        write_optional(self._file, lambda partial: torch.save(content, partial))
+        write_optional(self._file, lambda partial: (torch.save(content, partial), seal(partial)))
         self._last = time.monotonic()
         self._pause = max(self._every_seconds, WORTH * (self._last - began))
 
@@ -76,6 +77,8 @@ class Checkpoints:
         if self._file is None or not self._file.exists():
             return None
         try:
+            if not is_whole(self._file):
+                raise ValueError("it has changed on the disk, or no digest of its contents was written")
             content = torch.load(self._file, map_location="cpu", weights_only=True)
             made_by, state = dict(content["made_by"]), dict(content["state"])
         except Exception as error:  # errors of zip, pickle and torch, by where a file is damaged

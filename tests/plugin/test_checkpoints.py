@@ -30,6 +30,20 @@ def test_a_checkpoint_that_cannot_be_read_is_left_aside(tmp_path, caplog):
     assert "cannot be read" in caplog.text
 
 
+def test_r4_no_byte_of_a_checkpoint_can_change_unseen(tmp_path):
+    kept, state = Checkpoints(tmp_path), {"step": 7, "name": "abc", "weights": [0.5, 0.25]}
+    kept.save(state)
+    (file,) = tmp_path.iterdir()
+    good = file.read_bytes()
+    assert kept.load() == state
+    for place in range(len(good)):
+        file.write_bytes(good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :])
+        assert kept.load() is None, place
+    for length in range(0, len(good), 50):
+        file.write_bytes(good[:length])
+        assert kept.load() is None, length
+
+
 def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, monkeypatch):
     kept = Checkpoints(tmp_path)
     kept.save({"step": 1})
