@@ -61,7 +61,7 @@ def find_waste(store: Store, keep: Collection[str] = (), unused_seconds: float =
 
 
 def _within(store: Store, found: Iterable[Removable]) -> Iterator[Removable]:
-    """What lies in the store; what a symbolic link leads out of it stays, and the link is named once (R5)."""
+    """Entries inside the store. A symbolic link that leads out of it is named once, and what lies there stays (R5)."""
     root, named = os.path.realpath(store.root), set()
     for waste in found:
         below = [path for path in [*reversed(waste.path.parents), waste.path] if path.is_relative_to(store.root)]

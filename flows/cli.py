@@ -10,7 +10,20 @@ from typing import Annotated
 
 import typer
 
-from flows.commands import check, compare, data, doctor, evaluate_predictions, export, plugins, run, show, store, study
+from flows.commands import (
+    check,
+    compare,
+    data,
+    doctor,
+    evaluate_predictions,
+    export,
+    plugins,
+    run,
+    show,
+    store,
+    study,
+    track,
+)
 
 BAD_PATH = 2
 """Exit code for an unusable path, as of other bad input."""
@@ -34,6 +47,7 @@ app.add_typer(data.app, name="data")
 app.command("show")(show.show)
 app.command("compare")(compare.compare)
 app.command("evaluate-predictions")(evaluate_predictions.evaluate_predictions)
+app.command("track")(track.track)
 app.command("export")(export.export)
 app.add_typer(store.app, name="store")
 app.add_typer(study.app, name="study")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +66,10 @@ class Display:
         self._ended(name)
         first = (str(error).splitlines() or [type(error).__name__])[0]
         self._write(f"FAILED {name}  {first}")
+
+    def note(self, text: str) -> None:
+        """Show a line that belongs to no stage."""
+        self._write(text)
 
     def _ended(self, name: str) -> None:
         """Called before the line about an ended stage."""
@@ -129,6 +135,34 @@ def for_terminal() -> Display:
 
     terminal = console(stderr=True)
     return ProgressBars(terminal) if terminal.is_terminal else Display(say)
+
+
+class _Notes(logging.Handler):
+    """Shows log records as lines of a display."""
+
+    def __init__(self, shown: Display) -> None:
+        super().__init__(logging.WARNING)
+        self._shown = shown
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show a record; an error of the display must not reach whoever logs."""
+        try:
+            self._shown.note(f"WARNING {record.getMessage()}")
+        except Exception:
+            self.handleError(record)
+
+
+@contextmanager
+def warnings_on(shown: Display) -> Iterator[None]:
+    """Show Evenhand's own warnings on a display, since the console level of Prefect's logs hides them (R16)."""
+    handler, loggers = _Notes(shown), [logging.getLogger(name) for name in ("pipeline_core", "plugins", "flows")]
+    for logger in loggers:
+        logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeHandler(handler)
 
 
 current: ContextVar[Display | None] = ContextVar("display", default=None)

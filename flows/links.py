@@ -1,12 +1,22 @@
-"""Links of a Prefect run to its results. A failed link is only a warning, because the work is done."""
+"""Artifacts of tasks in Prefect: one Markdown artifact with what was made and links to its tracking.
+
+Links lead to pages of servers, which a browser on another machine opens too; folders are named as text (R14). A failed
+artifact is only a warning, because the work is done.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prefect.artifacts import create_link_artifact, create_markdown_artifact
+from prefect.artifacts import create_markdown_artifact
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey, ArtifactFilterTaskRunId
+from prefect.client.schemas.sorting import ArtifactSort
+from prefect.context import TaskRunContext
 from prefect.logging import get_run_logger
 
 if TYPE_CHECKING:
@@ -15,27 +25,53 @@ if TYPE_CHECKING:
     from pipeline_core.tracking.protocol import TrackedRun
 
 
-def link_stage(name: str, result: StageResult, tracked: str | None) -> None:
-    """Link a stage's artifact and its tracking page."""
+def link_stage(name: str, result: StageResult, tracked: TrackedRun) -> None:
+    """Say what a stage has made and where it lies; link its tracking run."""
     how = "Reused" if result.reused else f"Made in {result.seconds:.1f} s"
-    page = f" [Tracking]({tracked})." if tracked else ""
-    with warning_only("link"):
-        create_link_artifact(
-            link=result.path.as_uri(),
-            link_text=f"{result.kind}/{result.key[:12]}",
-            key=artifact_key(name),
-            description=f"{how}. Digest `{result.digest[:12]}`.{page}",
-        )
+    lines = [
+        f"{how}: `{result.kind}/{result.key[:12]}`, digest `{result.digest[:12]}`.",
+        *_page(tracked),
+        f"Folder on {_code(socket.gethostname())}: {_code(str(result.path))}",
+    ]
+    _publish(artifact_key(name), "\n\n".join(lines), f"What {name} has made")
 
 
 def link_report(paths: ReportPaths, run: TrackedRun) -> None:
-    """Show the report's tables; link its page and the tracking run."""
+    """Show the report's tables; link the tracking run, which holds its page with plots."""
     text = paths.markdown.read_text(encoding="utf-8")
-    with warning_only("link"):
-        create_markdown_artifact(text, key="report", description="The run's report")
-        create_link_artifact(paths.html.as_uri(), link_text="HTML report", key="report-page", description="With plots")
-        if run.url:
-            create_link_artifact(run.url, link_text=run.title, key="tracking", description="Parent run in tracking")
+    where = f"Page with plots on {_code(socket.gethostname())}: {_code(str(paths.html))}"
+    _publish("report", "\n\n".join([*_page(run, paths.html), where, text]), "The run's report")
+
+
+def _page(run: TrackedRun, report: Path | None = None) -> list[str]:
+    if not run.url or not run.url.startswith("http"):  # files, or an embedded database
+        return []
+    pages = [f"[{run.title}]({run.url})"]
+    if report:
+        pages.append(f"[Report with plots]({run.artifact_url(f'report/{report.name}')})")
+    return [" · ".join(pages)]
+
+
+def _code(text: str) -> str:
+    """`text` as a code span; a Markdown reader takes nothing in it for markup."""
+    longest = max((len(ticks) for ticks in "".join(c if c == "`" else " " for c in text).split()), default=0)
+    fence = "`" * (longest + 1)
+    return f"{fence} {text} {fence}" if longest else f"`{text}`"
+
+
+def _publish(key: str, markdown: str, description: str) -> None:
+    """Make one artifact of the task. A slow server that was asked twice makes two: the older is deleted (R9)."""
+    with warning_only("artifact"):
+        create_markdown_artifact(markdown, key=key, description=description)
+        context = TaskRunContext.get()
+        if context is None:
+            return
+        own = ArtifactFilter(
+            key=ArtifactFilterKey(any_=[key]), task_run_id=ArtifactFilterTaskRunId(any_=[context.task_run.id])
+        )
+        with get_client(sync_client=True) as client:
+            for copy in client.read_artifacts(artifact_filter=own, sort=ArtifactSort.CREATED_DESC)[1:]:
+                client.delete_artifact(copy.id)
 
 
 def artifact_key(name: str) -> str:
@@ -45,7 +81,7 @@ def artifact_key(name: str) -> str:
 
 @contextlib.contextmanager
 def warning_only(what: str) -> Iterator[None]:
-    """Log a warning if Prefect rejects a link or event, and continue."""
+    """Log a warning if Prefect rejects an artifact or event, and continue."""
     try:
         yield
     except Exception as error:

@@ -13,6 +13,7 @@ from prefect.logging import get_run_logger
 from prefect.runtime import deployment
 
 from flows.environment import refuse_relative_places
+from flows.naming import run_name
 from pipeline_core.errors import BadInput
 from pipeline_core.files.atomic import user_path
 from pipeline_core.store.places import Places
@@ -21,7 +22,7 @@ from pipeline_core.studies.log_linear.study import run
 from pipeline_core.studies.log_linear.tables import difference_lines
 
 
-@flow(name="log-linear-study", persist_result=False)
+@flow(name="log-linear-study", flow_run_name=run_name, persist_result=False)
 def log_linear_study(
     features: list[str] | None = None,
     scenarios: list[str] | None = None,

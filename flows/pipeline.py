@@ -9,16 +9,22 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
+from prefect.logging import get_run_logger
 from prefect.runtime import deployment, flow_run
+from prefect.states import Cancelled
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.beforehand import check_sources
 from flows.environment import refuse_relative_places
+from flows.final_states import cancel_unbegun, close_abandoned
 from flows.gate_stage import gate, register
+from flows.naming import run_name, tag_run
 from flows.records import RunRecord, StageRecord
 from flows.report_stage import report
 from flows.run import PipelineRun
+from flows.server import server_name
 from flows.stage import words_of
 from pipeline_core.checks.presets import preset_names
 from pipeline_core.checks.whole import load_config
@@ -26,8 +32,10 @@ from pipeline_core.errors import BadInput, EvenhandError
 from pipeline_core.pipeline.config import PipelineConfig, config_type
 from pipeline_core.plugin.registry import load_registry
 from pipeline_core.stage.run import StageResult
+from pipeline_core.store.locks import Stopped
 from pipeline_core.store.places import Places
 from pipeline_core.tracking.opening import open_tracking
+from pipeline_core.tracking.protocol import in_words
 
 # Choices in Prefect's form and a deployment's schema: the shipped presets and the installed plugins.
 if TYPE_CHECKING:
@@ -55,18 +63,15 @@ class RunFailed(EvenhandError):
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)  # the store is the cache (ADR 6)
-def carry_out(run: PipelineRun, stage: str, made: dict[str, Any]) -> StageResult:
-    """Run a stage; `made` holds the results of the stages it needs, by role."""
-    return run.carry_out(run.stages[stage], made)
+def carry_out(run: PipelineRun, stage: str, made: dict[str, Any]) -> StageResult | State[Any]:
+    """Run a stage; `made` holds the results of the stages it needs, by role. A stage of a stopped run is Cancelled."""
+    try:
+        return run.carry_out(run.stages[stage], made)
+    except Stopped as error:
+        return Cancelled(message=str(error))
 
 
-def _run_name() -> str:
-    given = flow_run.parameters
-    config = given.get("config")
-    return str(config.name if isinstance(config, PipelineConfig) else given.get("preset") or "pipeline")
-
-
-@flow(name="pipeline", flow_run_name=_run_name, persist_result=False)
+@flow(name="pipeline", flow_run_name=run_name, persist_result=False)
 def pipeline(
     preset: Preset | None = "sandbox",
     overrides: list[str] | None = None,
@@ -103,17 +108,29 @@ def run_pipeline(config: PipelineConfig, command: str | None = None) -> RunRecor
     """
     places = Places.from_environment()
     document = config.model_dump(mode="json")
-    with open_tracking(places) as tracking, tracking.start_run(config.name, document) as parent:
-        record = RunRecord.begin(parent.id, config.name, document)
-        record.tracking = parent.url
-        record.write(places.runs)  # at once: `store gc` keeps what a running run uses
-        try:
-            _run_all(PipelineRun(config, tracking, parent), record, places.runs, command)
-        except BaseException as error:
-            record.status = "failed" if isinstance(error, Exception) else "killed"
-            raise
-        finally:
-            record.end().write(places.runs)
+    close_abandoned(places.runs)
+    tag_run(config)
+    facts = {"run_name": flow_run.name, "flow_run_id": flow_run.id, "server": server_name()}
+    tracking, begun = open_tracking(places), list[RunRecord]()
+    try:
+        with tracking, tracking.start_run(flow_run.name, document) as parent:
+            record = RunRecord.begin(parent.id, config.name, document, **facts)
+            begun.append(record)
+            record.tracking = parent.url
+            record.write(places.runs)  # at once: `store gc` keeps what a running run uses
+            try:
+                _run_all(PipelineRun(config, tracking, parent), record, places.runs, command)
+            except BaseException as error:
+                record.status = "failed" if isinstance(error, Exception) else "killed"
+                raise
+            finally:
+                record.end().write(places.runs)
+    finally:
+        for record in begun if tracking.unsent else ():
+            record.unsent = tracking.unsent
+            record.write(places.runs)
+            message = "tracking at %s has not taken: %s; the next run sends it, or `evenhand track`"
+            get_run_logger().warning(message, tracking.place, in_words(tracking.unsent))
     return record
 
 
@@ -151,8 +168,14 @@ def _run_stages(run: PipelineRun, record: RunRecord, runs: Path) -> list[BaseExc
     # A thread for every stage, so that a stage waiting for its inputs does not block another; `PipelineRun` limits
     # the number that run at a time.
     runner: ThreadPoolTaskRunner[StageResult] = ThreadPoolTaskRunner(max_workers=len(run.stages))
-    with runner, run.stops_workers():
-        return _collect(run, _submit(run, runner), record, runs)
+    futures: dict[str, PrefectFuture[StageResult]] = {}
+    try:
+        with runner, run.stops_workers():
+            futures = _submit(run, runner)
+            return _collect(run, futures, record, runs)
+    finally:
+        reason = "the run was stopped" if run.stopping.is_set() else "a stage that it needs has failed"
+        cancel_unbegun(futures.values(), reason)
 
 
 def _submit(run: PipelineRun, runner: ThreadPoolTaskRunner[Any]) -> dict[str, PrefectFuture[StageResult]]:

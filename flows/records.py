@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +18,7 @@ from pipeline_core.report.figures.model import GateVerdict
 from pipeline_core.stage.run import StageResult
 from pipeline_core.store.processes import Process
 
-FILE = "run.json"
+FILE, BEGUN = "run.json", "begun"
 LAST = "last"
 """Stands for the id of the newest completed run."""
 log = logging.getLogger(__name__)
@@ -86,11 +87,20 @@ class RunRecord(BaseModel):
     started: float = Field(0.0, ge=0, allow_inf_nan=False)
     seconds: float = 0.0
     process: Process | None = None
+    unsent: dict[str, list[str]] = {}
+    """Data that tracking had not taken when the run ended, in words, by the name of its run there."""
+    run_name: str = ""
+    """Name of the run in Prefect and in tracking; `name` is that of the configuration."""
+    flow_run_id: str | None = None
+    """Id of the flow run in Prefect."""
+    server: str | None = None
+    """The Prefect server that knows the flow run (`flows.server.server_name`)."""
 
     @classmethod
-    def begin(cls, run_id: str, name: str, config: dict[str, Any]) -> RunRecord:
+    def begin(cls, run_id: str, name: str, config: dict[str, Any], **facts: str | None) -> RunRecord:
         """Record of a run that starts now, in this process."""
-        return cls(run_id=run_id, name=name, config=config, started=time.time(), process=Process.current())
+        begun = {"started": time.time(), "process": Process.current()}
+        return cls(run_id=run_id, name=name, config=config, **begun, **facts)
 
     def end(self) -> RunRecord:
         """Set the duration of the run."""
@@ -107,9 +117,18 @@ class RunRecord(BaseModel):
         return shown
 
     def write(self, runs: Path) -> None:
-        """Write the record into the run's folder in one rename. Called after every stage."""
+        """Write the record into the run's folder in one rename. Called after every stage.
+
+        While the run goes on the folder also holds the file `begun`, by which `begun_runs` finds it.
+        """
+        begun = runs / self.run_id / BEGUN
+        if self.status == "running":
+            begun.parent.mkdir(parents=True, exist_ok=True)
+            begun.touch()
         with replace_file(runs / self.run_id / FILE, synced=False) as partial:
             partial.write_text(self.model_dump_json(indent=1), encoding="utf-8")
+        if self.status != "running":
+            begun.unlink(missing_ok=True)
 
 
 _RECORDS = TypeAdapter(RunRecord)
@@ -117,8 +136,17 @@ _RECORDS = TypeAdapter(RunRecord)
 
 def all_runs(runs: Path) -> list[RunRecord]:
     """All recorded runs, newest first; unreadable records are skipped with a warning."""
+    return _records(runs.glob(f"*/{FILE}"))
+
+
+def begun_runs(runs: Path) -> list[RunRecord]:
+    """Runs that have begun and whose end nobody has recorded."""
+    return _records(file.with_name(FILE) for file in runs.glob(f"*/{BEGUN}"))
+
+
+def _records(files: Iterable[Path]) -> list[RunRecord]:
     records = []
-    for file in runs.glob(f"*/{FILE}"):
+    for file in files:
         try:
             records.append(read_as(_RECORDS, file))
         except FileNotFoundError:

@@ -16,11 +16,12 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.runtime import flow_run, task_run
 from prefect.states import Cancelling
 
 from flows.stage import BAD_INPUT, run_tracked
 from pipeline_core.data.catalog import Catalog
-from pipeline_core.errors import BadInput, EvenhandError, StageFailed
+from pipeline_core.errors import BadInput, StageFailed
 from pipeline_core.pipeline.config import PipelineConfig
 from pipeline_core.pipeline.plan import PlannedStage, plan
 from pipeline_core.plugin.registry import load_registry
@@ -30,6 +31,7 @@ from pipeline_core.stage.launch import terminate_all
 from pipeline_core.stage.run import StageResult, run_stage
 from pipeline_core.stage.settings import HEAVY
 from pipeline_core.store.artifacts import Store
+from pipeline_core.store.locks import Stopped
 from pipeline_core.tracking.protocol import TrackedRun, Tracking
 
 POLL_SECONDS = 2.0
@@ -53,7 +55,7 @@ class PipelineRun:
         """Run a stage, here or on the configured deployment, once a slot of the run is free."""
         with self._slots:
             if self.stopping.is_set():  # maybe during the wait for a slot
-                raise EvenhandError("the run was stopped before this stage began")
+                raise Stopped("the run was stopped before this stage began")
             job = planned.job({role: result.ref for role, result in made.items()}, self.config.runner)
             deployment = self.config.runner.deployment
             if deployment and planned.stage in HEAVY and not _in_store(job):  # what exists needs no worker
@@ -85,7 +87,14 @@ def _run_remotely(job: Job, name: str, parent: str, deployment: str, stopping: C
     parameters = {"job": job.model_dump(mode="json"), "name": name, "parent": parent}
     try:
         # No time-out of Prefect's: `_wait` looks for a stop of this run too.
-        started = run_deployment(deployment, parameters=parameters, timeout=0, flow_run_name=name)
+        started = run_deployment(
+            deployment,
+            parameters=parameters,
+            timeout=0,
+            flow_run_name=f"{flow_run.name}/{name}",
+            # A server that is slow to answer is asked again, and must not start a second run (R9).
+            idempotency_key=f"{task_run.id}/{flow_run.run_count}/{task_run.run_count}",
+        )
     except ObjectNotFound:
         raise BadInput(f"runner.deployment: the Prefect server knows no deployment {deployment!r}") from None
     assert isinstance(started, FlowRun)
@@ -113,7 +122,7 @@ def _wait(started: FlowRun, stopping: Callable[[], bool]) -> State[Any]:
                 return state
             if stopping():
                 client.set_flow_run_state(started.id, Cancelling())
-                raise StageFailed("cancelled")
+                raise Stopped("the run was stopped")
             time.sleep(POLL_SECONDS)
 
 

@@ -23,6 +23,8 @@ from pipeline_core.network.addresses import answers, shown_uri
 from pipeline_core.network.proxies import check_network, through
 
 START_SECONDS = 120
+PRIVATE = "private"
+_private_urls: set[str] = set()
 NO_ROOM = 1 << 20
 """Free bytes below which a full disk counts as the reason for the server's end."""
 
@@ -54,6 +56,12 @@ def configured_url() -> str | None:
     from prefect.settings import get_current_settings
 
     return get_current_settings().api.url
+
+
+def server_name() -> str:
+    """Name of this process's Prefect server, by which later processes know it: its address, or `private`."""
+    url = configured_url() or ""
+    return PRIVATE if url in _private_urls else shown_uri(url)
 
 
 @contextlib.contextmanager
@@ -128,6 +136,7 @@ def _in_settings(url: str) -> Iterator[None]:
     from prefect.context import refresh_global_settings_context
 
     os.environ["PREFECT_API_URL"] = url
+    _private_urls.add(url)
     refresh_global_settings_context()
     try:
         yield

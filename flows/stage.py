@@ -13,6 +13,7 @@ from prefect.states import Failed
 from flows import display
 from flows.environment import refuse_relative_places
 from flows.links import link_stage
+from flows.naming import run_name
 from pipeline_core.errors import BadInput, EvenhandError
 from pipeline_core.plugin.registry import load_registry
 from pipeline_core.stage.key import Job
@@ -63,11 +64,11 @@ def run_tracked(
             raise
         child.log_result(result, store.root / ".logs" / f"{result.key}.txt")
     shown.finished(name, result)
-    link_stage(name, result, child.url)
+    link_stage(name, result, child)
     return result
 
 
-@flow(name="stage", flow_run_name="{name}", persist_result=False)
+@flow(name="stage", flow_run_name=run_name, persist_result=False)
 def stage(job: Job, name: str = "stage", parent: str | None = None) -> dict[str, Any] | State[Any]:
     """Make one artifact. The flow of deployments for heavy stages, on a worker with a GPU.
 

@@ -55,7 +55,11 @@ def _run(config: PipelineConfig, command: str) -> tuple[RunRecord, Exception | N
     say(f"{config.name}: {config.description}")
     if rows := _rows_in_words(config):
         say(rows)
-    with prefect_api(Places.from_environment().home, _import_libraries), display.for_terminal() as shown:
+    with (
+        prefect_api(Places.from_environment().home, _import_libraries),
+        display.for_terminal() as shown,
+        display.warnings_on(shown),
+    ):
         from flows.pipeline import RunFailed, pipeline
 
         token = display.current.set(shown)
@@ -96,6 +100,7 @@ def _print_summary(record: RunRecord) -> None:
 
     from flows.output import console
     from pipeline_core.report import load_report, render_terminal
+    from pipeline_core.tracking.protocol import in_words
 
     if record.report:
         render_terminal(console(), load_report(Path(record.report)))
@@ -104,6 +109,8 @@ def _print_summary(record: RunRecord) -> None:
         say(f"report: {record.report}")
     if record.tracking:
         say(f"tracking: {record.tracking}")
+    if record.unsent:
+        say(f"tracking has not taken: {in_words(record.unsent)}; `evenhand track` sends it when the server answers")
     say(f"run {record.run_id} {record.status} in {record.seconds:.1f} s")
 
 

@@ -81,7 +81,7 @@ def _digest(tensors: Tensors) -> str:
     """Digest of names, types, shapes and bytes."""
     parts = {}
     for name, tensor in tensors.items():
-        data = tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
+        data = tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data
         parts[name] = [str(tensor.dtype), list(tensor.shape), hashlib.sha256(data).hexdigest()]
     return digest_of(parts)
 

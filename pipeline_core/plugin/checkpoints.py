@@ -19,9 +19,9 @@ log = logging.getLogger(__name__)
 class Checkpoints:
     """The last complete checkpoint of one stage, in a folder that outlives its worker.
 
-    A checkpoint is one file, replaced in a single rename, so a kill at any moment does not damage it, and sealed, so that
-    a changed bit is noticed. It is read with `weights_only` and can hold only tensors and plain containers. `made_by`
-    names code, versions and kind of device; a checkpoint with another `made_by` is ignored.
+    A checkpoint is one file, replaced in a single rename, so a kill at any moment does not damage it, and sealed, so
+    that a changed bit is noticed. It is read with `weights_only` and can hold only tensors and plain containers.
+    `made_by` names code, versions and kind of device; a checkpoint with another `made_by` is ignored.
     """
 
     def __init__(
@@ -66,7 +66,12 @@ class Checkpoints:
             return
         began = time.monotonic()
         content = {"made_by": dict(self._made_by()), "state": dict(state)}
-        write_optional(self._file, lambda partial: (torch.save(content, partial), seal(partial)))
+
+        def write(partial: Path) -> None:
+            torch.save(content, partial)
+            seal(partial)
+
+        write_optional(self._file, write)
         self._last = time.monotonic()
         self._pause = max(self._every_seconds, WORTH * (self._last - began))
 

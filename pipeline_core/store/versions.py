@@ -1,4 +1,4 @@
-"""Versions of libraries, and digests of the source code that decides numbers."""
+"""Versions of libraries, the commit of this code, and digests of the source code that decides numbers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import functools
 import importlib.metadata
 import platform
+import subprocess
 import sys
 from pathlib import Path
 
@@ -26,6 +27,24 @@ def library_versions() -> dict[str, str]:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[name] = importlib.metadata.version(name)
     return versions
+
+
+@functools.cache
+def commit() -> str:
+    """Commit of this code, with ` and changes` if files differ from it; empty if it is no checkout of its own."""
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():  # an installed package may lie in somebody else's checkout
+        return ""
+    try:
+        told = [_git(root, "rev-parse", "HEAD"), _git(root, "status", "--porcelain", "--untracked-files=no")]
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return told[0] + (" and changes" if told[1] else "")
+
+
+def _git(root: Path, *words: str) -> str:
+    command = ["git", "-C", str(root), *words]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
 
 
 @functools.cache

@@ -51,6 +51,10 @@ class TrackedRun:
         """Address of the run's page; None if there is none."""
         return None
 
+    def artifact_url(self, path: str) -> str | None:  # noqa: ARG002 - backends use it
+        """Address of the page that shows the artifact `path`; None if there is none."""
+        return None
+
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0, seconds: float | None = None) -> None:
         """Record metrics at a step and a time (seconds since 1970; now where not given).
 
@@ -103,6 +107,11 @@ class TrackedRun:
             self.finish("FAILED" if issubclass(kind, Exception) else "KILLED")
 
 
+def in_words(unsent: Mapping[str, Sequence[str]]) -> str:
+    """Words for data that tracking has not taken: `policy:dpo (12 metrics, its end); report (2 files)`."""
+    return "; ".join(f"{name} ({', '.join(what)})" for name, what in sorted(unsent.items()))
+
+
 class Tracking(ABC):
     """Records runs: a parent for a pipeline run, a child for each stage. Thread-safe; close it or use a `with`."""
 
@@ -115,7 +124,11 @@ class Tracking(ABC):
     def __init__(self, place: str) -> None:
         """`place`: its address for messages, without credentials."""
         self.place = place
-        self._runs: dict[str, TrackedRun] = {}
+        self.unsent: dict[str, list[str]] = {}
+        """After `close`: what could not be recorded, in words, by the run's name."""
+        self.left: dict[str, list[str]] = {}
+        """Likewise for data that earlier processes left and this one could not record either."""
+        self._runs: list[TrackedRun] = []
         self._guard = threading.Lock()
         self._warned = False
         atexit.register(self.close)
@@ -166,18 +179,19 @@ class Tracking(ABC):
     def _begin(self, name: str, params: Mapping[str, Any], tags: Mapping[str, str], parent: str) -> TrackedRun:
         run = self.begin(name, params, tags, parent)
         with self._guard:
-            self._runs[run.id] = run
+            self._runs.append(run)
         return run
 
     def open_runs(self) -> list[TrackedRun]:
         """Runs that are not complete, in the order of their start."""
         with self._guard:
-            return list(self._runs.values())
+            return list(self._runs)
 
     def forget(self, run: TrackedRun) -> None:
         """Remove a run from the open runs; a backend calls it for a run that is complete."""
         with self._guard:
-            self._runs.pop(run.id, None)
+            if run in self._runs:
+                self._runs.remove(run)
 
     def close(self) -> None:
         """Mark unfinished runs as KILLED, and stop. Safe to call twice."""

@@ -17,8 +17,8 @@ from pipeline_core.checks.foresee import foresee
 from pipeline_core.checks.whole import load_config
 from pipeline_core.conformance.kit import commit_folder
 from pipeline_core.errors import ArtifactChanged
-from pipeline_core.store.artifacts import MANIFEST, Manifest, Store
 from pipeline_core.store import locks
+from pipeline_core.store.artifacts import MANIFEST, Manifest, Store
 from pipeline_core.store.locks import Lock, owner_of
 from pipeline_core.store.places import Places
 from pipeline_core.store.processes import Process

@@ -1,6 +1,8 @@
 """The flow itself, against Prefect's test server and a real MLflow database; stages run in this process."""
 
 import json
+import re
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -33,6 +35,22 @@ def tracked():
     client = MlflowClient(Places.from_environment().tracking_uri)
     experiment = client.get_experiment_by_name("evenhand").experiment_id
     return {run.info.run_id: run for run in client.search_runs([experiment])}
+
+
+def task_states(flow_run_id):
+    """Types of state of a flow run's tasks, once the server has recorded the last of them."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter
+
+    chosen = FlowRunFilter.model_validate({"id": {"any_": [flow_run_id]}})
+    end = time.monotonic() + 30
+    with get_client(sync_client=True) as client:
+        while True:
+            tasks = client.read_task_runs(flow_run_filter=chosen)
+            if all(task.state.is_final() for task in tasks) or time.monotonic() > end:
+                # Prefect names a task when it begins; before that its name has an end of three digits.
+                return {re.sub("-[0-9a-f]{3}$", "", task.name): task.state_type.value for task in tasks}
+            time.sleep(0.2)
 
 
 def children_of(run_id):
@@ -70,7 +88,7 @@ def test_a_run_is_recorded_and_a_second_one_reuses_everything():
     assert reused.data.metrics["loss"] == made["policy:dpo"].data.metrics["loss"]
 
 
-def test_prefect_shows_tasks_by_name_and_links_the_report(shared_store):
+def test_prefect_shows_tasks_by_name_and_links_the_report(shared_store, shared_folder):
     from prefect.client.orchestration import get_client
 
     run("policy=[]", "reward=null", "extend=null")
@@ -79,8 +97,12 @@ def test_prefect_shows_tasks_by_name_and_links_the_report(shared_store):
         tasks = {task.name for task in client.read_task_runs() if task.flow_run_id == newest.id}
         artifacts = {one.key: one for one in client.read_artifacts() if one.flow_run_id == newest.id}
     assert tasks == {"base", "evaluate:sandbox_bias:base", "report"}
-    assert {"base", "evaluate-sandbox-bias-base", "report", "report-page"} <= set(artifacts)
+    assert set(artifacts) == {"base", "evaluate-sandbox-bias-base", "report"}, "one for each task"
     assert "sandbox" in artifacts["report"].data
+    assert "file:" not in "".join(one.data for one in artifacts.values()), "R14: no browser elsewhere opens it"
+    assert f"`{shared_folder / 'store' / 'model'}" in artifacts["base"].data
+    assert re.fullmatch(r"smoke-\d{4}-\d\d-\d\d-\d+", newest.name)
+    assert {"preset:smoke", "seeds:0", "suite:sandbox_bias"} <= set(newest.tags)
 
 
 def test_a_failing_stage_fails_the_run_and_stops_only_what_needs_it(shared_store):
@@ -101,6 +123,10 @@ def test_a_failing_stage_fails_the_run_and_stops_only_what_needs_it(shared_store
         "evaluate:grpo",
     }
     assert set(record.failures) == {"policy:dpo"}
+    states = task_states(record.flow_run_id)
+    assert states.pop("policy:dpo") == "FAILED"
+    assert states.pop("evaluate:sandbox_bias:dpo") == "CANCELLED", "it never began, and never will"
+    assert set(states.values()) == {"COMPLETED"}
     assert tracked()[record.run_id].info.status == "FAILED"
     assert children_of(record.run_id)["policy:dpo"].info.status == "FAILED"
     assert "evaluate:sandbox_bias:dpo" not in children_of(record.run_id)
@@ -267,10 +293,10 @@ def test_a_report_that_fails_loses_nothing_else(shared_store, monkeypatch):
 def test_links_that_cannot_be_made_are_warnings(shared_store, monkeypatch):
     import flows.links
 
-    def away(**_):
+    def away(*_, **__):
         raise ConnectionError("server gone")
 
-    monkeypatch.setattr(flows.links, "create_link_artifact", away)
+    monkeypatch.setattr(flows.links, "create_markdown_artifact", away)
     assert run("policy=[]", "reward=null", "extend=null", "evaluate=[]").status == "completed"
 
 

@@ -1,8 +1,10 @@
 """`evenhand run` as a process: killed, interrupted, run again, run twice at once."""
 
+import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -126,6 +128,37 @@ def test_an_interrupted_run_is_closed_and_its_worker_ends(start, home, number):
     assert out == ""
     assert not workers(order)
     assert status_of(home) == ("killed", "KILLED")
+    flows, tasks = prefect_states(home)
+    assert set(flows) <= {"CRASHED", "CANCELLED"}, "R20: nothing is Running, Pending or Failed"
+    assert set(tasks) <= {"COMPLETED", "CRASHED", "CANCELLED"}
+
+
+def prefect_states(home):
+    """Types of state of all flow runs and of all task runs in the private server's database."""
+    with contextlib.closing(sqlite3.connect(home / "prefect.db")) as database:
+        return [
+            sorted(state for (state,) in database.execute(f"select state_type from {table}"))
+            for table in ("flow_run", "task_run")
+        ]
+
+
+@pytest.mark.slow
+def test_r6_a_killed_run_is_closed_in_prefect_by_the_next(start, home):
+    process = start(*LONG)
+    wait_for(training(home))
+    process.kill()
+    process.wait()
+    flows, tasks = prefect_states(home)
+    assert flows == ["RUNNING"]
+    assert "RUNNING" in tasks or "PENDING" in tasks
+    digests(start(*SHORT))
+    flows, tasks = prefect_states(home)
+    assert flows == ["COMPLETED", "CRASHED"]
+    assert set(tasks) <= {"COMPLETED", "CANCELLED", "CRASHED"}
+    assert {"CRASHED", "COMPLETED"} <= set(tasks)
+    records = [json.loads(file.read_text()) for file in (home / "runs").glob("*/run.json")]
+    assert sorted(record["status"] for record in records) == ["completed", "killed"]
+    assert not list((home / "runs").glob("*/begun"))
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ runs by hand.
 
 import contextlib
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -171,7 +172,10 @@ def on_demand(served):
     trigger(served, "pipeline/on-demand", preset="smoke", overrides=overrides)
     stages = served.runs(served.deployment("stage/gpu"))
     heavy = ["evaluate:sandbox_bias:base", "evaluate:sandbox_bias:dpo", "policy:dpo", "reward"]
-    assert sorted(run["name"] for run in stages) == heavy
+    names = sorted(run["name"] for run in stages)
+    parent = names[0].partition("/")[0]
+    assert re.fullmatch(r"smoke-\d{4}-\d\d-\d\d-\d+", parent), "R15: repeats can be told apart"
+    assert names == [f"{parent}/{stage}" for stage in heavy]
     assert {run["state_type"] for run in stages} == {"COMPLETED"}
     (run,) = set(tracked(served)) - before
     record = json.loads((served.home / "runs" / run / "run.json").read_text(encoding="utf-8"))
@@ -197,6 +201,42 @@ TRIGGERED = {
     "pipeline/evaluation-only": evaluation_only,
     "log-linear-study/log-linear": log_linear,
 }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("served", ["SQLite"], indirect=True)
+def test_r20_a_cancelled_run_is_cancelled_with_its_tasks(served):
+    """Also those that had not begun; the name that the run was given stays (R22)."""
+    overrides = ["base.steps=4", "extend=null", "policy=[{name: dpo, steps: 4000}]", SMALL_SUITE]
+    given = ["--param", "preset=smoke", "--param", f"overrides={json.dumps(overrides)}"]
+    served.call("prefect", "deployment", "run", "pipeline/on-demand", *given, "--flow-run-name", "to be cancelled")
+    named = {"flow_runs": {"name": {"any_": ["to be cancelled"]}}}
+
+    def tasks(state):
+        found = served.api("task_runs/filter", named)
+        return [one for one in found if one["state_type"] == state]
+
+    served.wait(lambda: [one for one in tasks("RUNNING") if one["name"] == "policy:dpo"], 240, "a policy in training")
+    (run,) = served.api("flow_runs/filter", named)
+    cancelling = {"state": {"type": "CANCELLING"}}
+    served.api(f"flow_runs/{run['id']}/set_state", cancelling)
+    served.wait(lambda: served.api(f"flow_runs/{run['id']}")["state_type"] == "CANCELLED", 120, "the end of the run")
+    served.wait(lambda: not (tasks("RUNNING") or tasks("PENDING")), 30, "the end of its tasks")
+    states = {
+        re.sub("-[0-9a-f]{3}$", "", one["name"]): one["state_type"] for one in served.api("task_runs/filter", named)
+    }
+    assert states.pop("base") == states.pop("reward") == "COMPLETED"
+    assert set(states.values()) == {"CANCELLED"}
+    assert set(states) >= {"policy:dpo", "evaluate:sandbox_bias:dpo"}
+    (record,) = [one for one in records(served) if one["flow_run_id"] == run["id"]]
+    assert record["status"] == "killed"
+    statuses = {one.info.run_name: one.info.status for one in mlflow_runs(served)}
+    assert statuses["to be cancelled"] == statuses["policy:dpo"] == "KILLED"
+
+
+def records(served):
+    """The records of all runs that the workers have begun."""
+    return [json.loads(file.read_text(encoding="utf-8")) for file in (served.home / "runs").glob("*/run.json")]
 
 
 def test_every_deployment_is_scheduled_or_triggered_by_a_test():

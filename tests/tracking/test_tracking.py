@@ -227,23 +227,31 @@ def test_an_outage_costs_one_warning_and_no_metric(tracking, caplog, monkeypatch
     from mlflow import MlflowClient
 
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    (tmp_path / "report.md").write_text("text")
     working, run = tracking.client, tracking.start_run("outage")
     with caplog.at_level(logging.WARNING):
         monkeypatch.setattr(tracking, "client", MlflowClient("http://127.0.0.1:9"))
         run.log_metrics({"loss": 0.2}, step=2)
         run.set_tags({"seen": "late"})
         run.log_artifact(tmp_path)
-        orphan = tracking.child(run, "evaluate:bbq", {"a": 1})
-        orphan.log_metrics({"x": 1.0})
-        orphan.log_artifact(tmp_path)
-        orphan.finish()
+        late = tracking.child(run, "evaluate:bbq", {"a": 1})
+        late.log_metrics({"x": 1.0})
+        late.log_artifact(tmp_path / "report.md", "report")
+        late.log_text("words", "notes.txt")
+        late.finish()
+        assert (late.id, late.url) == ("", None)
+        assert late.waiting == ["the run itself", "1 parameter", "4 tags", "1 metric", "2 files", "its end"]
         run.finish("FAILED")
         assert run in tracking.open_runs()
         monkeypatch.setattr(tracking, "client", working)
         tracking.flush()
-    assert run not in tracking.open_runs()
-    assert (orphan.id, orphan.url) == ("", None)
+    assert tracking.open_runs() == []
     assert history(tracking, run, "loss") == [(2, 0.2)]
+    assert [entry.path for entry in tracking.client.list_artifacts(run.id)] == ["report.md"]
+    found = look(tracking, late)
+    assert (found.info.run_name, found.info.status, found.data.tags[PARENT_TAG]) == ("evaluate:bbq", "FINISHED", run.id)
+    assert (found.data.params, found.data.metrics) == ({"a": "1"}, {"x": 1.0})
+    assert {entry.path for entry in tracking.client.list_artifacts(late.id)} == {"report", "notes.txt"}
     assert (look(tracking, run).info.status, look(tracking, run).data.tags["seen"]) == ("FAILED", "late")
     assert len([record for record in caplog.records if record.levelno == logging.WARNING]) == 1
 
@@ -343,9 +351,9 @@ def test_a_server_that_goes_away_costs_a_warning_and_no_data(server, caplog, mon
         server.stop()
         run.log_metrics({"reward/mean": 0.2}, step=2)
         run.finish()
-        orphan = tracking.child(parent, "evaluate:bbq:grpo", {"a": 1})
-        orphan.log_metrics({"x": 1.0})
-        orphan.finish()
+        late = tracking.child(parent, "evaluate:bbq:grpo", {"a": 1})
+        late.log_metrics({"x": 1.0})
+        late.finish()
         assert run in tracking.open_runs()
         assert len([record for record in caplog.records if record.levelno == logging.WARNING]) == 1
         server.start()
@@ -353,5 +361,6 @@ def test_a_server_that_goes_away_costs_a_warning_and_no_data(server, caplog, mon
         parent.finish()
     assert run not in tracking.open_runs()
     assert history(tracking, run, "reward/mean") == [(1, 0.1), (2, 0.2)]
-    assert {look(tracking, one).info.status for one in (parent, run)} == {"FINISHED"}
+    assert {look(tracking, one).info.status for one in (parent, run, late)} == {"FINISHED"}
+    assert history(tracking, late, "x") == [(0, 1.0)]
     assert [entry.path for entry in tracking.client.list_artifacts(parent.id, "report")] == ["report/report.md"]

@@ -1,16 +1,19 @@
 """Records runs in MLflow. Only this package imports mlflow.
 
-Data that cannot be sent are kept and sent again until the run is closed, with a single warning. All run ids are
-explicit: MLflow's active run belongs to a thread, and stages run in several threads.
+Data that cannot be sent are kept and sent again, with a single warning; what is left at the end is kept on the disk for
+the next process. All run ids are explicit: MLflow's active run belongs to a thread, and stages run in several threads.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
+import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline_core.files.sqlite_addresses import file_of
@@ -18,9 +21,10 @@ from pipeline_core.network.addresses import answering, shown_uri
 from pipeline_core.network.proxies import through
 from pipeline_core.store.processes import Process
 from pipeline_core.tracking.mlflow.models import MlflowModels
-from pipeline_core.tracking.mlflow.run import Connection, MlflowRun
-from pipeline_core.tracking.mlflow.values import TAG_LENGTH, clean_name, cut
-from pipeline_core.tracking.protocol import TrackingUnavailable
+from pipeline_core.tracking.mlflow.outbox import Outbox
+from pipeline_core.tracking.mlflow.run import TOKEN_TAG, Connection, MlflowRun
+from pipeline_core.tracking.mlflow.values import clean_name, cut
+from pipeline_core.tracking.protocol import TrackedRun, TrackingUnavailable
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -35,6 +39,8 @@ OWNER_TAG = "evenhand.process"
 """Id and start of the process that owns a run; with `HOST_TAG` and `SPACE_TAG` they give a `Process`."""
 FLUSH_SECONDS = 2.0
 LOCK_SECONDS = 120.0
+WORTH = 20
+"""Pause between two writes of a run's file in the outbox, in multiples of the time the last one took."""
 log = logging.getLogger(__name__)
 
 
@@ -45,14 +51,22 @@ class MlflowTracking(Connection):
     libraries = ("mlflow",)
     advice = "Set MLFLOW_TRACKING_URI to a running server, or unset it"
 
-    def __init__(self, uri: str, artifact_root: str | None = None) -> None:
+    def __init__(self, uri: str, artifact_root: str | None = None, outbox: Path | None = None) -> None:
         """Connect, and create the database and the experiment if they are missing.
+
+        `outbox`: folder of what could not be sent; what earlier processes have left there is sent now. Without it that
+        is lost when this process ends.
 
         Raises:
             TrackingUnavailable: naming the address and the reason.
         """
         super().__init__(shown_uri(uri))
         self.uri = uri
+        self._outbox = Outbox(outbox, self.place) if outbox else None
+        self._put: dict[str, float] = {}
+        """For runs with a file in the outbox, by token: when the file may be written again."""
+        self._complete: dict[str, str] = {}
+        """Ids of complete runs by their tokens."""
         self._closing = threading.Event()
         self._sender: threading.Thread | None = None
         _quiet()
@@ -66,12 +80,13 @@ class MlflowTracking(Connection):
                 self.pages = pages if uri.startswith("http") else None
         except Exception as error:
             raise self.unavailable(error) from error
+        self.left = self._send_left()  # first: a run that waits for its end alone has not been killed
         self._end_abandoned()
 
     @classmethod
     def at(cls, address: str, places: Places) -> MlflowTracking:
         """Open an address in the form of `MLFLOW_TRACKING_URI`, which is the default."""
-        return cls(address or places.tracking_uri, places.artifact_root)
+        return cls(address or places.tracking_uri, places.artifact_root, places.home / "unsent")
 
     @classmethod
     def described(cls, address: str, places: Places) -> str:
@@ -80,11 +95,10 @@ class MlflowTracking(Connection):
         return answering(uri) if uri.startswith("http") else f"{shown_uri(uri)} (no server)"
 
     def begin(self, name: str, params: Mapping[str, Any], tags: Mapping[str, str], parent: str) -> MlflowRun:
-        """Create a run in the experiment."""
-        given = {**({PARENT_TAG: parent} if parent else {}), **tags, **owner_tags()}
-        texts = {clean_name(key): cut(str(value), TAG_LENGTH) for key, value in given.items()}
-        created = self.client.create_run(self.experiment_id, run_name=name, tags=texts)
-        run = MlflowRun(self, created.info.run_id, name)
+        """Create a run in the experiment; if the server is away a stage's run is created later."""
+        run = MlflowRun(self, name, {**({PARENT_TAG: parent} if parent else {}), **tags, **owner_tags()})
+        if not parent:
+            run.create()  # whoever starts a pipeline is there to set its tracking right
         with self._guard:
             if self._sender is None:
                 self._sender = threading.Thread(target=self._send_often, daemon=True, name="tracking")
@@ -101,14 +115,72 @@ class MlflowTracking(Connection):
         for run in self.open_runs():
             run.flush()
 
+    def flushed(self, run: MlflowRun) -> None:
+        """Keep in the outbox what the server has not taken, now and then while it is away, and at the end."""
+        if self._outbox is None:
+            return
+        if not run.waiting:
+            if self._put.pop(run.token, None) is not None:
+                self._outbox.remove(run.token)
+        elif run.status or (self.in_trouble and self._put_is_due(run)):
+            began = time.monotonic()
+            try:
+                self._outbox.put(run.kept())
+                self._put[run.token] = time.monotonic() + WORTH * (time.monotonic() - began)
+            except OSError as error:
+                self.warn(error)
+
+    def _put_is_due(self, run: MlflowRun) -> bool:
+        return time.monotonic() >= self._put.get(run.token, -math.inf)
+
+    def _send_left(self) -> dict[str, list[str]]:
+        """Send what earlier processes have left in the outbox; what still waits, by the run's name."""
+        left = self._outbox.left() if self._outbox else []
+        if not left or self._outbox is None:
+            return {}
+        with self._outbox.alone() as alone:
+            if not alone:
+                return {}
+            waiting = {}
+            for kept in left:
+                run = MlflowRun.of(self, kept)
+                run.finish("KILLED")  # of a process that is gone; a run with an end of its own keeps that
+                if run.waiting:
+                    waiting[run.name] = run.waiting
+                else:
+                    self._outbox.remove(run.token)
+        return waiting
+
     def close(self) -> None:
         """Send buffered data, mark unfinished runs as KILLED, and stop. Safe to call twice."""
         if self._closing.is_set():
             return
         self._closing.set()
         super().close()
-        if lost := sorted(run.name for run in self.open_runs()):
-            log.warning("tracking at %s lost part of: %s", self.place, ", ".join(lost))
+        self._delete_doubles()
+        self.unsent = {run.name: run.waiting for run in self.open_runs() if isinstance(run, MlflowRun)}
+        if self.unsent and self._outbox is None:
+            log.warning("tracking at %s lost part of: %s", self.place, ", ".join(self.unsent))
+
+    def forget(self, run: TrackedRun) -> None:
+        """Remove a run from the open runs."""
+        if isinstance(run, MlflowRun):
+            self._complete[run.token] = run.id
+        super().forget(run)
+
+    def _delete_doubles(self) -> None:
+        """Delete runs that a proxy has created by sending a request twice: the same token, and another id."""
+        if _embedded(self.uri) or not self._complete:
+            return
+        mine = owner_tags()
+        where = f"tags.`{OWNER_TAG}` = '{mine[OWNER_TAG]}' and tags.`{SPACE_TAG}` = '{mine[SPACE_TAG]}'"
+        try:
+            for run in self.client.search_runs([self.experiment_id], where, max_results=1000):
+                known = self._complete.get(run.data.tags.get(TOKEN_TAG, ""))
+                if known and known != run.info.run_id:
+                    self.client.delete_run(run.info.run_id)
+        except Exception as error:
+            self.warn(error)
 
     @property
     def models(self) -> MlflowModels:

@@ -1,4 +1,7 @@
-"""A run in MLflow: buffers logged data and sends them to the server in batches, with retries."""
+"""A run in MLflow: buffers logged data and sends them to the server in batches, until the server has all of them.
+
+What the server has not taken can be written to a file (`MlflowRun.kept`), from which another process sends it.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,13 @@ import json
 import tempfile
 import threading
 import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
+
+from typing_extensions import TypedDict
 
 from pipeline_core.tracking.mlflow.tables import TAG as TABLES_TAG
 from pipeline_core.tracking.mlflow.tables import TrackedTables
@@ -28,6 +35,8 @@ from pipeline_core.tracking.values import finite, flatten
 MetricPoint = tuple[str, float, int, int]
 """Name, value, time in milliseconds, step."""
 TextArtifact = tuple[str, str]
+FileArtifact = tuple[Path, str | None]
+"""Path of a file or folder, and its folder among the artifacts."""
 REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST")
 """Error codes of requests that fail again on every retry."""
 
@@ -35,24 +44,59 @@ KEPT_METRICS = 100_000
 """Metrics kept while the server is away; the oldest are dropped first."""
 
 
+TOKEN_TAG = "evenhand.token"
+"""Tag that tells a run from any other before it has an id: a request without an answer may have created it."""
+
+
 class Connection(Tracking):
     """Tracking with the attributes that an `MlflowRun` needs."""
 
     client: Any
     """An `MlflowClient`."""
+    experiment_id: str
     pages: str | None
     """Address of the experiment's runs in the server's pages."""
     in_trouble = False
 
+    def flushed(self, run: MlflowRun) -> None:
+        """Called after a run has tried to send what it holds."""
+
+
+class KeptRun(TypedDict):
+    """Data of a run that a server has not taken, as written by `MlflowRun.kept`."""
+
+    id: str
+    name: str
+    token: str
+    started: int
+    requested: bool
+    params: dict[str, str]
+    tags: dict[str, str]
+    metrics: list[MetricPoint]
+    files: list[tuple[str, str | None]]
+    texts: dict[str, str]
+    tables: dict[str, list[dict[str, Any]]]
+    status: TrackingStatus | None
+    ended: int
+    sent_status: bool
+
 
 class MlflowRun(TrackedRun):
-    """A run in MLflow. No method raises; a method that fails logs a warning."""
+    """A run in MLflow. No method but `create` raises; a method that fails logs a warning.
+
+    The id is empty until the server has created the run, at `create` or at the first `flush` that it answers.
+    """
 
     title = "MLflow run"
 
-    def __init__(self, tracking: Connection, run_id: str, name: str) -> None:
-        super().__init__(run_id, name)
+    def __init__(self, tracking: Connection, name: str, tags: Mapping[str, object]) -> None:
+        super().__init__("", name)
         self._tracking = tracking
+        self.token = uuid.uuid4().hex
+        self._started = int(1000 * time.time())
+        self._was_requested = False
+        self._files: list[FileArtifact] = []
+        self._texts: dict[str, str] = {}
         self._metric_names, self._param_names = MlflowNames(), MlflowNames()
         self._metrics: list[MetricPoint] = []
         self._tags: dict[str, str] = {}
@@ -62,11 +106,31 @@ class MlflowRun(TrackedRun):
         self._ended = 0
         self._buffer = threading.Lock()
         self._sending = threading.Lock()
+        self.set_tags_later(tags)
+
+    def create(self) -> None:
+        """Create the run, or find the one that an earlier request has created. Raises MLflow's errors."""
+        client, experiment = self._tracking.client, self._tracking.experiment_id
+        if self._was_requested:
+            same = f"tags.`{TOKEN_TAG}` = '{self.token}'"
+            for found in client.search_runs([experiment], same, max_results=1):
+                self.id = found.info.run_id
+                return
+        self._was_requested = True
+        with self._buffer:
+            tags = {TOKEN_TAG: self.token, **self._tags}
+        created = client.create_run(experiment, start_time=self._started, tags=tags, run_name=self.name)
+        self.id = created.info.run_id
+        self._sent(self._tags, tags)
 
     @property
     def url(self) -> str | None:
-        """Address of the run's page for a browser; None with the embedded database."""
-        return f"{self._tracking.pages}/{self.id}" if self._tracking.pages else None
+        """Address of the run's page for a browser; None with the embedded database, or before the run is created."""
+        return f"{self._tracking.pages}/{self.id}" if self._tracking.pages and self.id else None
+
+    def artifact_url(self, path: str) -> str | None:
+        """Address of the page that shows an artifact; None with the embedded database."""
+        return f"{self.url}/artifacts/{quote(path, safe='')}" if self.url else None
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0, seconds: float | None = None) -> None:
         """Buffer metrics; a NaN or infinite metric is counted under `nonfinite/<name>` instead."""
@@ -91,23 +155,25 @@ class MlflowRun(TrackedRun):
 
     def set_tags(self, tags: Mapping[str, object]) -> None:
         """Set tags."""
-        with self._buffer:
-            self._tags |= {clean_name(name): cut(str(value), TAG_LENGTH) for name, value in tags.items()}
+        self.set_tags_later(tags)
         self.flush()
 
+    def set_tags_later(self, tags: Mapping[str, object]) -> None:
+        """Set tags with the next data that are sent."""
+        with self._buffer:
+            self._tags |= {clean_name(name): cut(str(value), TAG_LENGTH) for name, value in tags.items()}
+
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
-        """Copy a file, or all files below a folder, to the run's artifacts."""
-        try:
-            self._upload(path, folder)
-        except Exception as error:
-            self._tracking.warn(error)
+        """Copy a file, or all files below a folder, to the run's artifacts. It must stay until it is sent."""
+        with self._buffer:
+            self._files.append((path.absolute(), folder))
+        self.flush()
 
     def log_text(self, text: str, name: str) -> None:
         """Log a text as the artifact `name`."""
-        try:
-            self._upload_text(text, name)
-        except Exception as error:
-            self._tracking.warn(error)
+        with self._buffer:
+            self._texts[name] = text
+        self.flush()
 
     def log_rows(self, table: str, rows: Sequence[Mapping[str, Any]], *, anew: bool = False) -> None:
         """Add rows to a table, the artifact `<table>.json` of the run. `anew`: replace earlier rows."""
@@ -124,24 +190,102 @@ class MlflowRun(TrackedRun):
         """Send buffered data; keep them if that fails."""
         with self._sending:
             try:
+                if not self.id:
+                    self.create()
                 self._send_texts(self._params, lambda batch: self._deliver(params=batch))
                 self._send_texts(self._tags, lambda batch: self._deliver(tags=batch))
                 while self._send_metrics():
                     pass
+                self._send_files()
                 self._send_tables()
                 self._send_status()
             except Exception as error:
                 self._tracking.warn(error)
+            self._tracking.flushed(self)
+
+    @property
+    def waiting(self) -> list[str]:
+        """Data that the server has not taken, in words."""
+        with self._buffer:
+            counts = {
+                "parameter": len(self._params),
+                "tag": len(self._tags),
+                "metric": len(self._metrics),
+                "file": len(self._files) + len(self._texts),
+                "table": len(self._tables.waiting),
+            }
+            has_no_end = self.status and not self._sent_status
+        words = [f"{count} {name}{'s' if count > 1 else ''}" for name, count in counts.items() if count]
+        return [*([] if self.id else ["the run itself"]), *words, *(["its end"] if has_no_end else [])]
+
+    def kept(self) -> KeptRun:
+        """All that the server has not taken, as JSON."""
+        with self._buffer:
+            return {
+                "id": self.id,
+                "name": self.name,
+                "token": self.token,
+                "started": self._started,
+                "requested": self._was_requested,
+                "params": dict(self._params),
+                "tags": dict(self._tags),
+                "metrics": list(self._metrics),
+                "files": [(str(path), folder) for path, folder in self._files],
+                "texts": dict(self._texts),
+                "tables": self._tables.kept(),
+                "status": self.status,
+                "ended": self._ended,
+                "sent_status": self._sent_status,
+            }
+
+    @classmethod
+    def of(cls, tracking: Connection, kept: KeptRun) -> MlflowRun:
+        """The run of another process, from what that has kept."""
+        run = cls(tracking, kept["name"], kept["tags"])
+        run.id, run.token, run._started = kept["id"], kept["token"], kept["started"]
+        run._was_requested, run._sent_status = kept["requested"], kept["sent_status"]
+        run._params, run._metrics, run._texts = dict(kept["params"]), list(kept["metrics"]), dict(kept["texts"])
+        run._files = [(Path(path), folder) for path, folder in kept["files"]]
+        for table, rows in kept["tables"].items():
+            run._tables.add(table, rows)
+        run.status, run._ended = kept["status"], kept["ended"]
+        return run
+
+    def _send_files(self) -> None:
+        """Send artifacts; a store of artifacts that fails must not hold back other data."""
+        with self._buffer:
+            files, texts = list(self._files), list(self._texts.items())
+        for file in files:
+            if self._try(self._upload, *file):
+                with self._buffer:
+                    self._files.remove(file)
+        for name, text in texts:
+            if self._try(self._upload_text, text, name):
+                with self._buffer:
+                    if self._texts.get(name) == text:
+                        del self._texts[name]
+
+    def _try(self, send: Callable[..., object], *arguments: object) -> bool:
+        """True if another try is of no use: MLflow has taken what is sent, or refused it, or a file is gone."""
+        try:
+            send(*arguments)
+        except Exception as error:
+            self._tracking.warn(error)
+            return isinstance(error, FileNotFoundError) or getattr(error, "error_code", "") in REFUSALS
+        return True
 
     def _send_texts(self, items: dict[str, str], deliver: Callable[[list[TextArtifact]], None]) -> None:
         with self._buffer:
             waiting = list(items.items())
         for batch in batches(waiting, PARAMS_PER_BATCH):
             deliver(batch)
-            with self._buffer:
-                for name, text in batch:
-                    if items.get(name) == text:  # a value set meanwhile is still to be sent
-                        del items[name]
+            self._sent(items, dict(batch))
+
+    def _sent(self, items: dict[str, str], sent: Mapping[str, str]) -> None:
+        with self._buffer:
+            for name, text in sent.items():
+                if items.get(name) == text:  # a value set meanwhile is still to be sent
+                    del items[name]
 
     def _send_tables(self) -> None:
         """Send tables; a store of artifacts that fails must not hold back other data."""
@@ -167,9 +311,8 @@ class MlflowRun(TrackedRun):
 
     def _send_status(self) -> None:
         if self.status and not self._sent_status:
-            self._tracking.client.set_terminated(self.id, self.status, self._ended)
-            self._sent_status = True
-        if self._sent_status and not self._tables.waiting:  # a table may be sent after the end
+            self._sent_status = self._try(self._tracking.client.set_terminated, self.id, self.status, self._ended)
+        if self._sent_status and not self.waiting:  # files and tables may be sent after the end
             self._tracking.forget(self)
 
     def _deliver(

@@ -32,6 +32,10 @@ class TrackedTables:
         with self._guard:
             return [name for name, rows in self._rows.items() if self._sent.get(name) is not rows]
 
+    def kept(self) -> dict[str, list[dict[str, Any]]]:
+        """Rows of all tables if some have not been sent: a table is sent as a whole, and the tag names all."""
+        return {name: [dict(row) for row in rows] for name, rows in self._rows.items()} if self.waiting else {}
+
     def add(self, name: str, rows: Sequence[Mapping[str, Any]], *, anew: bool = False) -> None:
         """Add rows to a table. `anew`: replace earlier rows."""
         with self._guard:
