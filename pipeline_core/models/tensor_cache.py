@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from filelock import FileLock
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 from torch import Tensor
 
 from pipeline_core.files.atomic import write_optional
@@ -78,12 +78,8 @@ def arithmetic(device: str, weights: Precision, precision: Precision) -> list[st
 
 
 def _digest(tensors: Tensors) -> str:
-    """Digest of names, types, shapes and bytes."""
-    parts = {}
-    for name, tensor in tensors.items():
-        data = tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data
-        parts[name] = [str(tensor.dtype), list(tensor.shape), hashlib.sha256(data).hexdigest()]
-    return digest_of(parts)
+    """Digest of names, types, shapes and bytes, as safetensors writes them."""
+    return hashlib.sha256(save(tensors)).hexdigest()
 
 
 def _read(file: Path) -> Tensors | None:

@@ -1,12 +1,13 @@
 """Sentence embeddings from an encoder's folder, and from the packaged one."""
 
 import importlib.util
+import re
 
 import numpy as np
 import pytest
 import torch
 
-from pipeline_core.errors import BadInput
+from pipeline_core.errors import BadInput, quoted
 from pipeline_core.quality.embeddings import embedding_of
 from pipeline_core.quality.settings import QualitySettings
 from pipeline_core.stats.vendi import vendi_score
@@ -32,7 +33,7 @@ def test_it_is_the_mean_of_the_token_states_of_length_one(tmp_path):
 
 
 def test_an_encoder_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(BadInput, match=f"there is no folder '{tmp_path}/none'"):
+    with pytest.raises(BadInput, match=re.escape(f"there is no folder {quoted(str(tmp_path / 'none'))}")):
         embedding_of(QualitySettings(embedding=str(tmp_path / "none")), "cpu")
 
 

@@ -43,7 +43,7 @@ def test_the_folders_of_a_store(tmp_path, monkeypatch):
     monkeypatch.setenv("EVENHAND_STORE", str(tmp_path))
     store = Store.from_environment()
     store.prepare()
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".locks", ".partial", ".scratch"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".locks", ".partial", ".scratch", ".trash"]
     assert store.folder("model", "k1") == tmp_path / "model" / "k1"
     assert store.partial("k1") == tmp_path / ".partial" / "k1"
     assert store.lock_file("k1") == tmp_path / ".locks" / "k1.lock"

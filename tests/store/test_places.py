@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import create_engine, text
 
-from pipeline_core.errors import BadInput
+from pipeline_core.errors import BadInput, quoted
 from pipeline_core.files.sqlite_addresses import address_of, file_of
 from pipeline_core.store.places import Places, nearest
 
@@ -120,7 +120,7 @@ def test_a_home_that_cannot_be_written_is_named_if_something_is_to_be_written(pl
 
 def test_what_leads_to_no_folder_is_named_with_its_variable(places, tmp_path):
     (loop := tmp_path / "loop").symlink_to(loop)
-    with pytest.raises(BadInput, match=f"^EVENHAND_DATA: '{loop}' leads to no folder"):
+    with pytest.raises(BadInput, match=re.escape(f"EVENHAND_DATA: {quoted(str(loop))} leads to no folder")):
         places(EVENHAND_HOME=tmp_path, EVENHAND_DATA=loop)
     with pytest.raises(BadInput, match="^EVENHAND_HOME: "):
         places(EVENHAND_HOME="~nobody-of-this-name/x")
