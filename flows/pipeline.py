@@ -26,6 +26,7 @@ from flows.report_stage import report
 from flows.run import PipelineRun
 from flows.server import server_name
 from flows.stage import words_of
+from flows.tracked_facts import few_parameters, run_tags, write_config
 from pipeline_core.checks.presets import preset_names
 from pipeline_core.checks.whole import load_config
 from pipeline_core.errors import BadInput, EvenhandError
@@ -113,11 +114,12 @@ def run_pipeline(config: PipelineConfig, command: str | None = None) -> RunRecor
     facts = {"run_name": flow_run.name, "flow_run_id": flow_run.id, "server": server_name()}
     tracking, begun = open_tracking(places), list[RunRecord]()
     try:
-        with tracking, tracking.start_run(flow_run.name, document) as parent:
+        with tracking, tracking.start_run(flow_run.name, few_parameters(config), run_tags(config, command)) as parent:
             record = RunRecord.begin(parent.id, config.name, document, **facts)
             begun.append(record)
             record.tracking = parent.url
             record.write(places.runs)  # at once: `store gc` keeps what a running run uses
+            parent.log_artifact(write_config(config, places.runs / record.run_id))
             try:
                 _run_all(PipelineRun(config, tracking, parent), record, places.runs, command)
             except BaseException as error:
@@ -125,6 +127,7 @@ def run_pipeline(config: PipelineConfig, command: str | None = None) -> RunRecor
                 raise
             finally:
                 record.end().write(places.runs)
+                parent.set_tags({"result": record.status})
     finally:
         for record in begun if tracking.unsent else ():
             record.unsent = tracking.unsent

@@ -14,6 +14,7 @@ from flows import display
 from flows.environment import refuse_relative_places
 from flows.links import link_stage
 from flows.naming import run_name
+from flows.tracked_facts import stage_tags
 from pipeline_core.errors import BadInput, EvenhandError
 from pipeline_core.plugin.registry import load_registry
 from pipeline_core.stage.key import Job
@@ -43,7 +44,8 @@ def run_tracked(
     """
     shown, places = display.active(), Places.from_environment()
     store = Store(places.store)
-    with tracking.child(parent, name, params={"config": job.config, "seed": job.seed}) as child:
+    params = {"config": job.config, "seed": job.seed}
+    with tracking.child(parent, name, params, stage_tags()) as child:
 
         def on_event(event: dict[str, Any]) -> None:
             if "step" in event:  # rows of a table go to tracking alone

@@ -25,7 +25,9 @@ def _number(value: Any) -> float | None:
 
 
 def flatten(value: Any, prefix: str = "") -> dict[str, str]:
-    """Nested mappings and lists as `policy.0.beta: 0.1`; lists of plain values become one text, empty ones none."""
+    """Nested mappings and lists as `policy.0.beta: 0.1`, plain lists as one text, without empty ones and None."""
+    if value is None:
+        return {}
     if isinstance(value, Mapping):
         return _merged((f"{prefix}.{key}" if prefix else str(key), item) for key, item in value.items())
     if isinstance(value, (list, tuple)) and any(isinstance(item, (Mapping, list, tuple)) for item in value):

@@ -45,7 +45,8 @@ def test_a_run_is_tracked_in_files_without_mlflow(without_mlflow, home):
     runs = [json.loads(file.read_text()) for file in home.glob("tracking/*/run.json")]
     assert {run["status"] for run in runs} == {"FINISHED"}
     (parent,) = [run for run in runs if run["parent"] is None]
-    assert (parent["id"], parent["name"], parent["params"]) == (record["run_id"], "smoke", record["config"])
+    assert (parent["id"], parent["name"]) == (record["run_id"], record["run_name"])
+    assert parent["params"]["preset"] == parent["tags"]["preset"] == "smoke"
     assert {run["name"] for run in runs if run["parent"] == parent["id"]} == {"base", "evaluate:sandbox_bias:base"}
     folder = home / "tracking" / parent["id"]
     assert (folder / "artifacts" / "report" / "report.html").exists()

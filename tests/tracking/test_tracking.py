@@ -55,7 +55,7 @@ def test_a_parent_a_child_and_their_events(tracking, folder):
                 child.on_event({"step": step, "total": 2300, "time": time.time(), "metrics": metrics})
         assert child not in tracking.open_runs()
     assert history(tracking, child, "loss") == [(step, 1 / step) for step in range(1, 2301)]
-    assert "group/Asian _East_-f7223a73/loss" in look(tracking, child).data.metrics
+    assert any(name.startswith("group_loss/Asian _East_") for name in look(tracking, child).data.metrics)
     assert look(tracking, parent).data.params == {"beta": "0.1", "policy.0.name": "dpo"}
     assert look(tracking, child).data.tags[PARENT_TAG] == parent.id
     assert look(tracking, child).info.artifact_uri.startswith((folder / "artifacts").as_uri())

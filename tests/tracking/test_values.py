@@ -15,6 +15,7 @@ from pipeline_core.tracking.mlflow.values import (
     NAME_LENGTH,
     MlflowNames,
     batches,
+    charted,
     clean_name,
     cut,
 )
@@ -30,7 +31,6 @@ def test_nested_configuration_becomes_flat_parameters():
         "policy.0.beta": "0.1",
         "policy.1.name": "ipo",
         "seeds": "0, 1",
-        "data": "null",
     }
 
 
@@ -108,3 +108,18 @@ def test_batches_hold_everything_in_order():
 )
 def test_addresses_are_shown_without_credentials(uri, shown):
     assert shown_uri(uri) == shown
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("group/Asian/loss", "group_loss/Asian"),
+        ("validation/group/Asian/loss", "validation/group_loss/Asian"),
+        ("group/Age/old/weight", "group_weight/Age - old"),
+        ("domain/age/pairwise_accuracy", "domain_pairwise_accuracy/age"),
+        *((name, name) for name in ("loss", "worst_group/loss", "dpo/bbq/bias", "group/Asian", "subgroup/a/loss")),
+    ],
+)
+def test_charts_have_a_section_for_each_kind_of_metric(name, shown):
+    assert charted(name) == shown
+    assert MlflowNames()[name] == shown

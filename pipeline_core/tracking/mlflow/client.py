@@ -35,6 +35,14 @@ EXPERIMENT = "evenhand"
 PARENT_TAG = "mlflow.parentRunId"
 HOST_TAG = "evenhand.host"
 SPACE_TAG = "evenhand.process_space"
+KIND_TAG, KIND = "mlflow.experimentKind", "custom_model_development"
+"""Tag of the experiment by which MLflow's pages open it as model training."""
+SHOWN_TAGS = {
+    "description": "mlflow.note.content",
+    "commit": "mlflow.source.git.commit",
+    "source": "mlflow.source.name",
+}
+"""Tags that MLflow's pages show in places of their own, under MLflow's names."""
 OWNER_TAG = "evenhand.process"
 """Id and start of the process that owns a run; with `HOST_TAG` and `SPACE_TAG` they give a `Process`."""
 FLUSH_SECONDS = 2.0
@@ -96,7 +104,8 @@ class MlflowTracking(Connection):
 
     def begin(self, name: str, params: Mapping[str, Any], tags: Mapping[str, str], parent: str) -> MlflowRun:
         """Create a run in the experiment; if the server is away a stage's run is created later."""
-        run = MlflowRun(self, name, {**({PARENT_TAG: parent} if parent else {}), **tags, **owner_tags()})
+        named = {SHOWN_TAGS.get(tag, tag): value for tag, value in tags.items()}
+        run = MlflowRun(self, name, {**({PARENT_TAG: parent} if parent else {}), **named, **owner_tags()})
         if not parent:
             run.create()  # whoever starts a pipeline is there to set its tracking right
         with self._guard:
@@ -262,7 +271,7 @@ def _experiment(client: MlflowClient, name: str, artifact_root: str | None) -> s
     if experiment is None:
         try:
             location = f"{artifact_root.rstrip('/')}/{clean_name(name)}" if artifact_root else None
-            return str(client.create_experiment(name, artifact_location=location))
+            return str(client.create_experiment(name, artifact_location=location, tags={KIND_TAG: KIND}))
         except Exception:
             # Another process may have created it on the server between the two calls.
             experiment = client.get_experiment_by_name(name)
@@ -270,4 +279,6 @@ def _experiment(client: MlflowClient, name: str, artifact_root: str | None) -> s
                 raise
     if experiment.lifecycle_stage == "deleted":
         client.restore_experiment(experiment.experiment_id)  # MLflow keeps its name taken, and refuses runs in it
+    if KIND_TAG not in experiment.tags:  # of before
+        client.set_experiment_tag(experiment.experiment_id, KIND_TAG, KIND)
     return str(experiment.experiment_id)

@@ -16,6 +16,8 @@ PARAMS_PER_BATCH = 100
 METRICS_PER_BATCH = 1000
 
 T = TypeVar("T")
+OF_ONE = re.compile(r"(?P<before>validation/)?(?P<kind>group|domain)/(?P<name>.+)/(?P<metric>[a-z_]+)")
+"""A metric of one group or domain."""
 
 
 class MlflowNames:
@@ -27,12 +29,23 @@ class MlflowNames:
 
     def __getitem__(self, name: str) -> str:
         if name not in self._given:
-            clean = clean_name(name)
+            clean = clean_name(charted(name))
             if clean in self._taken:  # a group may have the name that another group's name was changed to
                 clean = _marked(clean, name)
             self._given[name] = clean
             self._taken.add(clean)
         return self._given[name]
+
+
+def charted(name: str) -> str:
+    """`group/NAME/loss` as `group_loss/NAME`, also after `validation/`, and likewise for domains.
+
+    MLflow's pages make a section of charts of the text before the last slash: so one for each kind, not for each group.
+    """
+    match = OF_ONE.fullmatch(name)
+    if match is None:
+        return name
+    return f"{match['before'] or ''}{match['kind']}_{match['metric']}/{match['name'].replace('/', ' - ')}"
 
 
 def clean_name(name: str) -> str:
