@@ -19,7 +19,9 @@ from flows.commands import (
     export,
     plugins,
     run,
+    schedule,
     show,
+    stack,
     store,
     study,
     track,
@@ -47,6 +49,10 @@ app.add_typer(data.app, name="data")
 app.command("show")(show.show)
 app.command("compare")(compare.compare)
 app.command("evaluate-predictions")(evaluate_predictions.evaluate_predictions)
+app.command("up")(stack.up)
+app.command("down")(stack.down)
+app.command("status")(stack.status)
+app.add_typer(schedule.app, name="schedule")
 app.command("track")(track.track)
 app.command("export")(export.export)
 app.add_typer(store.app, name="store")

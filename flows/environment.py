@@ -37,9 +37,30 @@ def prepare(console: bool = True) -> None:
     hosts = exceptions()
     for name in ("no_proxy", "NO_PROXY"):  # libraries prefer one or the other
         os.environ[name] = ",".join(hosts + [host for host in LOCAL if host not in hosts])
+    _adopt_stack()
     if home := os.environ.get("PREFECT_HOME"):
         # Prefect makes the folder, but not its parents.
         Path(home).expanduser().mkdir(parents=True, exist_ok=True)
+
+
+def _adopt_stack() -> None:
+    """Name the servers of the home's running stack, unless the user has named others."""
+    from pipeline_core.errors import EvenhandError
+
+    if os.environ.get("PREFECT_API_URL") and os.environ.get("MLFLOW_TRACKING_URI"):
+        return
+    from flows.stack.services import Stack
+    from flows.stack.settings import client_environment
+    from pipeline_core.store.places import Places
+
+    try:
+        stack = Stack(Places.from_environment().home)
+    except EvenhandError:  # `up`, `down` and `status` say so
+        return
+    ports = [service.port for name in ("prefect", "mlflow") if (service := stack.runs(name))]
+    if len(ports) == 2 and all(ports):
+        for name, value in client_environment(*map(int, ports)).items():  # type: ignore[arg-type]
+            os.environ.setdefault(name, value)
 
 
 PLACES = ("EVENHAND_HOME", "EVENHAND_STORE", "EVENHAND_DATA")

@@ -40,15 +40,33 @@ def prefect_api(home: Path, meanwhile: Callable[[], object] = lambda: None) -> I
     """
     check_network()
     if configured := configured_url():
-        if not answers(f"{configured}/health"):
-            raise BadInput(
-                f"no Prefect server answers at {shown_uri(configured)}{through(configured)}; start it, or unset "
-                "PREFECT_API_URL to run without"
-            )
+        _expect_answer(configured)
         yield configured
         return
     with _private_server(home, meanwhile) as url:
         yield url
+
+
+def require_server() -> str:
+    """Address of the configured Prefect server.
+
+    Raises:
+        BadInput: none is configured, or it does not answer.
+    """
+    check_network()
+    configured = configured_url()
+    if not configured:
+        raise BadInput("schedules need a Prefect server: `evenhand up` starts one, or set PREFECT_API_URL")
+    _expect_answer(configured)
+    return configured
+
+
+def _expect_answer(configured: str) -> None:
+    if not answers(f"{configured}/health"):
+        raise BadInput(
+            f"no Prefect server answers at {shown_uri(configured)}{through(configured)}; start it, or unset "
+            "PREFECT_API_URL to run without"
+        )
 
 
 def configured_url() -> str | None:

@@ -26,7 +26,12 @@ class Process:
     @classmethod
     def current(cls) -> Process:
         """This process."""
-        return cls(socket.gethostname(), space(), os.getpid(), _started(os.getpid()) or "")
+        return cls.of(os.getpid())
+
+    @classmethod
+    def of(cls, pid: int) -> Process:
+        """The process of this space that has the id now."""
+        return cls(socket.gethostname(), space(), pid, _started(pid) or "")
 
     @classmethod
     def read(cls, facts: Any) -> Process | None:

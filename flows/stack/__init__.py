@@ -1,0 +1,1 @@
+"""A stack on this machine: servers, work pools and workers in the background."""
