@@ -16,6 +16,8 @@ from pipeline_core.store.places import Places
 
 PREFECT_PORT, MLFLOW_PORT = 4200, 5000
 HOST = "127.0.0.1"
+HEARTBEAT_SECONDS = 30
+"""Seconds between two heartbeats of a run; Prefect takes no shorter ones."""
 NEXT_PORTS = 50
 """Ports after the usual one that are tried."""
 
@@ -117,6 +119,7 @@ def worker_environment(clients: Mapping[str, str], places: Places, gpu: str | No
         "PREFECT_HOME": str(places.home / "prefect"),
         # Else a worker whose server was away for a while goes on, and no run of its can be cancelled any more (R19).
         "PREFECT_RUNNER_CRASH_ON_CANCELLATION_FAILURE": "true",
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
         "PREFECT_LOGGING_EXTRA_LOGGERS": "pipeline_core,plugins,flows",
         **({"CUDA_VISIBLE_DEVICES": gpu} if gpu is not None else {}),
     }

@@ -1,5 +1,6 @@
 """`evenhand up` and its kin: records, ports and addresses; a real stack that is started, broken, mended and stopped."""
 
+import contextlib
 import json
 import os
 import signal
@@ -7,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -272,6 +274,47 @@ def test_bad_input_is_one_message_and_changes_nothing(running, words, message):
     assert message in told
     assert "Traceback" not in told
     assert [one["name"] for one in schedules(command)] == [one["name"] for one in before]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("running", ["SQLite"], indirect=True)
+def test_r18_a_run_that_was_killed_with_its_worker_ends_as_crashed(running):
+    """Nobody is left who could say so; the server's automation notices that the heartbeat has stopped."""
+    command, told = running
+    exports = command.exports(told)
+
+    def api(path, body=None):
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(
+            f"{exports['PREFECT_API_URL']}/{path}", data, {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.loads(answer.read() or "null")
+
+    overrides = ["base.steps=5", "extend=null", "reward=null", "policy=[{name: dpo, steps: 40000}]", "evaluate=[]"]
+    deployment = api("deployments/name/pipeline/on-demand")
+    parameters = {"preset": "smoke", "overrides": overrides}
+    run = api(f"deployments/{deployment['id']}/create_flow_run", {"name": "to be killed", "parameters": parameters})
+
+    def heartbeats():
+        wanted = {"event": {"name": ["prefect.flow-run.heartbeat"]}}
+        resource = {"resource": {"id": [f"prefect.flow-run.{run['id']}"]}}
+        return api("events/filter", {"filter": {"occurred": {"since": "2020-01-01T00:00:00Z"}, **wanted, **resource}})[
+            "total"
+        ]
+
+    wait(heartbeats, 120, "a heartbeat")
+    worker = command.status()["worker-cpu"]["pid"]
+    os.killpg(worker, signal.SIGKILL)
+    (folder,) = [file.parent for file in (command.home / "runs").glob("*/begun")]
+    record = json.loads((folder / "run.json").read_text())
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(record["process"]["pid"], signal.SIGKILL)
+    ended = wait(lambda: (s := api(f"flow_runs/{run['id']}")["state"])["type"] == "CRASHED" and s, 400, "the run's end")
+    assert "no heartbeat for 180 seconds" in ended["message"]
+    assert command.status(code=1)["worker-cpu"]["state"] == "ended"
+    command("up")
+    assert command.status()["worker-cpu"]["state"] == "runs"
 
 
 @pytest.mark.slow

@@ -1,0 +1,44 @@
+"""Automations of a stack's Prefect server."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import StateType
+from prefect.events import AutomationCore, ChangeFlowRunState, EventTrigger, Posture, ResourceSpecification
+
+SILENT_SECONDS = 180
+"""Seconds without a heartbeat after which a run counts as dead: longer than a restart of the server takes."""
+NAME = "evenhand: runs without a heartbeat"
+HEARTBEAT = "prefect.flow-run.heartbeat"
+ENDS = tuple(f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cancelled", "Crashed"))
+
+
+def end_silent_runs() -> AutomationCore:
+    """Automation for runs that were killed together with their worker: sets them to Crashed, which frees slots (R18)."""
+    return AutomationCore(
+        name=NAME,
+        description="Sets a run to Crashed if its heartbeat stops before it ends.",
+        trigger=EventTrigger(
+            after={HEARTBEAT},
+            expect={HEARTBEAT, *ENDS},
+            match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
+            for_each={"prefect.resource.id"},
+            posture=Posture.Proactive,
+            threshold=1,
+            within=timedelta(seconds=SILENT_SECONDS),
+        ),
+        actions=[
+            ChangeFlowRunState(
+                state=StateType.CRASHED, message=f"no heartbeat for {SILENT_SECONDS} seconds: worker and run are gone"
+            )
+        ],
+    )
+
+
+def create_automations() -> None:
+    """Create the automations that are missing; one that somebody has changed or paused stays as it is."""
+    with get_client(sync_client=True) as client:
+        if not client.read_automations_by_name(NAME):
+            client.create_automation(end_silent_runs())
