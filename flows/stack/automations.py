@@ -16,7 +16,7 @@ ENDS = tuple(f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "C
 
 
 def end_silent_runs() -> AutomationCore:
-    """Automation for runs that were killed together with their worker: sets them to Crashed, which frees slots (R18)."""
+    """Automation for runs that were killed together with their worker: it sets them to Crashed (R18)."""
     return AutomationCore(
         name=NAME,
         description="Sets a run to Crashed if its heartbeat stops before it ends.",

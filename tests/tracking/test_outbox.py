@@ -143,6 +143,7 @@ def test_what_another_live_process_keeps_is_left_to_it(opened, tmp_path, monkeyp
     opened().close()
     assert file.exists()
     run.finish()
+    first.flush()
     assert not file.exists()
     assert first.client.get_run(run.id).data.metrics == {"loss": 1.0}
     first.close()
@@ -162,6 +163,7 @@ def test_a_request_whose_answer_was_lost_makes_no_second_run(opened, monkeypatch
             child = tracking.child(parent, "policy:dpo", {"beta": 1})
             assert child.id == ""
         child.finish()
+        tracking.flush()
         children = tracking.client.search_runs([tracking.experiment_id], f"tags.`{PARENT_TAG}` = '{parent.id}'")
         assert [run.info.run_id for run in children] == [child.id]
         assert children[0].data.params == {"beta": "1"}

@@ -120,9 +120,11 @@ class MlflowTracking(Connection):
             self.flush()
 
     def flush(self) -> None:
-        """Send buffered data."""
+        """Send buffered data; a server that does not answer is asked once, and not for every run."""
         for run in self.open_runs():
-            run.flush()
+            assert isinstance(run, MlflowRun)
+            if not run.send():
+                break
 
     def flushed(self, run: MlflowRun) -> None:
         """Keep in the outbox what the server has not taken, now and then while it is away, and at the end."""
@@ -154,6 +156,7 @@ class MlflowTracking(Connection):
             for kept in left:
                 run = MlflowRun.of(self, kept)
                 run.finish("KILLED")  # of a process that is gone; a run with an end of its own keeps that
+                run.send()
                 if run.waiting:
                     waiting[run.name] = run.waiting
                 else:
@@ -165,6 +168,8 @@ class MlflowTracking(Connection):
         if self._closing.is_set():
             return
         self._closing.set()
+        if self.in_trouble:
+            self.flush()  # one more try, before the rest is put into the outbox
         super().close()
         self._delete_doubles()
         self.unsent = {run.name: run.waiting for run in self.open_runs() if isinstance(run, MlflowRun)}
@@ -195,11 +200,6 @@ class MlflowTracking(Connection):
     def models(self) -> MlflowModels:
         """MLflow's own registry."""
         return MlflowModels(self.client, _embedded(self.uri), lambda: _alone(self.uri))
-
-    def warn(self, error: Exception) -> None:
-        """Log a single warning; until the next success, full buffers are not sent early."""
-        self.in_trouble = True
-        super().warn(error)
 
     def unavailable(self, error: Exception) -> TrackingUnavailable:
         """Error to raise when tracking cannot start, with the proxy in use."""

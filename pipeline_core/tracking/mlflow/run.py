@@ -40,6 +40,8 @@ FileArtifact = tuple[Path, str | None]
 REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST")
 """Error codes of requests that fail again on every retry."""
 
+FILE_SECONDS = 30.0
+"""Seconds after a failed upload in which stages do not wait for another try."""
 KEPT_METRICS = 100_000
 """Metrics kept while the server is away; the oldest are dropped first."""
 
@@ -57,6 +59,7 @@ class Connection(Tracking):
     pages: str | None
     """Address of the experiment's runs in the server's pages."""
     in_trouble = False
+    """True from a failure to the next success. Meanwhile only `Connection.flush` tries: stages must not wait for it."""
 
     def flushed(self, run: MlflowRun) -> None:
         """Called after a run has tried to send what it holds."""
@@ -96,6 +99,7 @@ class MlflowRun(TrackedRun):
         self._started = int(1000 * time.time())
         self._was_requested = False
         self._files: list[FileArtifact] = []
+        self._files_due = 0.0
         self._texts: dict[str, str] = {}
         self._metric_names, self._param_names = MlflowNames(), MlflowNames()
         self._metrics: list[MetricPoint] = []
@@ -121,6 +125,7 @@ class MlflowRun(TrackedRun):
             tags = {TOKEN_TAG: self.token, **self._tags}
         created = client.create_run(experiment, start_time=self._started, tags=tags, run_name=self.name)
         self.id = created.info.run_id
+        self._tracking.in_trouble = False
         self._sent(self._tags, tags)
 
     @property
@@ -187,8 +192,16 @@ class MlflowRun(TrackedRun):
         self.flush()
 
     def flush(self) -> None:
-        """Send buffered data; keep them if that fails."""
+        """Send buffered data; keep them if that fails, or while the server is away."""
+        self.send(anyway=False)
+
+    def send(self, *, anyway: bool = True) -> bool:
+        """Like `flush`; `anyway`: also try a server that was away the last time. False if the server is away."""
         with self._sending:
+            if not anyway and self._tracking.in_trouble:
+                self._tracking.flushed(self)
+                return False
+            is_there = True
             try:
                 if not self.id:
                     self.create()
@@ -196,12 +209,15 @@ class MlflowRun(TrackedRun):
                 self._send_texts(self._tags, lambda batch: self._deliver(tags=batch))
                 while self._send_metrics():
                     pass
-                self._send_files()
+                if anyway or time.monotonic() >= self._files_due:
+                    self._send_files()
                 self._send_tables()
                 self._send_status()
             except Exception as error:
+                self._tracking.in_trouble, is_there = True, False
                 self._tracking.warn(error)
             self._tracking.flushed(self)
+        return is_there
 
     @property
     def waiting(self) -> list[str]:
@@ -256,14 +272,18 @@ class MlflowRun(TrackedRun):
         with self._buffer:
             files, texts = list(self._files), list(self._texts.items())
         for file in files:
-            if self._try(self._upload, *file):
-                with self._buffer:
-                    self._files.remove(file)
+            if not self._try(self._upload, *file):
+                self._files_due = time.monotonic() + FILE_SECONDS
+                return
+            with self._buffer:
+                self._files.remove(file)
         for name, text in texts:
-            if self._try(self._upload_text, text, name):
-                with self._buffer:
-                    if self._texts.get(name) == text:
-                        del self._texts[name]
+            if not self._try(self._upload_text, text, name):
+                self._files_due = time.monotonic() + FILE_SECONDS
+                return
+            with self._buffer:
+                if self._texts.get(name) == text:
+                    del self._texts[name]
 
     def _try(self, send: Callable[..., object], *arguments: object) -> bool:
         """True if another try is of no use: MLflow has taken what is sent, or refused it, or a file is gone."""
@@ -272,6 +292,7 @@ class MlflowRun(TrackedRun):
         except Exception as error:
             self._tracking.warn(error)
             return isinstance(error, FileNotFoundError) or getattr(error, "error_code", "") in REFUSALS
+        self._tracking.in_trouble = False
         return True
 
     def _send_texts(self, items: dict[str, str], deliver: Callable[[list[TextArtifact]], None]) -> None:
