@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -184,6 +185,51 @@ def test_a_request_that_a_proxy_doubles_leaves_no_second_run(server, monkeypatch
     runs = tracking.client.search_runs([tracking.experiment_id], f"tags.`{TOKEN_TAG}` != ''")
     names = [run.info.run_name for run in runs if run.info.run_id == parent.id or run.data.tags.get(PARENT_TAG)]
     assert sorted(names) == ["parent", "policy:dpo"]
+
+
+def test_a_run_that_the_server_never_takes_does_not_hold_back_the_others(opened, monkeypatch):
+    monkeypatch.setattr("pipeline_core.tracking.mlflow.client.FLUSH_SECONDS", 600)
+    with opened() as tracking:
+        parent, send = tracking.start_run("parent"), tracking.client.log_batch
+        first, second = tracking.child(parent, "first"), tracking.child(parent, "second")
+
+        def refuse_the_first(run_id, **named):
+            if run_id == first.id:
+                raise OSError("internal error")
+            send(run_id, **named)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(tracking.client, "log_batch", refuse_the_first)
+            for run in (first, second):
+                run.log_metrics({"loss": 1.0})
+            tracking.flush()
+            assert tracking.client.get_run(second.id).data.metrics == {"loss": 1.0}
+            assert first.waiting == ["1 metric"]
+
+
+def test_a_stage_does_not_wait_while_another_thread_asks_a_server_that_is_away(opened, monkeypatch):
+    monkeypatch.setattr("pipeline_core.tracking.mlflow.client.FLUSH_SECONDS", 600)
+    with opened() as tracking:
+        run, asked, answer = tracking.start_run("slow"), threading.Event(), threading.Event()
+
+        def hang(*_, **__):
+            asked.set()
+            answer.wait(60)
+            raise TimeoutError("no answer")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(tracking.client, "log_batch", hang)
+            tracking.in_trouble = True
+            run.log_metrics({"loss": 1.0})
+            sender = threading.Thread(target=tracking.flush)
+            sender.start()
+            assert asked.wait(60)
+            run.set_tags({"seen": "now"})  # returns although the sender still waits
+            assert sender.is_alive()
+            answer.set()
+            sender.join(60)
+        tracking.flush()
+        assert tracking.client.get_run(run.id).data.tags["seen"] == "now"
 
 
 def test_a_run_that_somebody_has_deleted_ends_with_a_warning(opened, caplog):

@@ -120,10 +120,14 @@ class MlflowTracking(Connection):
             self.flush()
 
     def flush(self) -> None:
-        """Send buffered data; a server that does not answer is asked once, and not for every run."""
+        """Send buffered data. A server that does not answer is asked for two runs, not for all of them."""
+        failures = 0
         for run in self.open_runs():
             assert isinstance(run, MlflowRun)
-            if not run.send():
+            failures += not run.send()
+            if (
+                failures == 2
+            ):  # after one failure the fault may be that run's alone, which must not hold back the others
                 break
 
     def flushed(self, run: MlflowRun) -> None:

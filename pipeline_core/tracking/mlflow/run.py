@@ -197,27 +197,34 @@ class MlflowRun(TrackedRun):
 
     def send(self, *, anyway: bool = True) -> bool:
         """Like `flush`; `anyway`: also try a server that was away the last time. False if the server is away."""
-        with self._sending:
-            if not anyway and self._tracking.in_trouble:
-                self._tracking.flushed(self)
-                return False
-            is_there = True
-            try:
-                if not self.id:
-                    self.create()
-                self._send_texts(self._params, lambda batch: self._deliver(params=batch))
-                self._send_texts(self._tags, lambda batch: self._deliver(tags=batch))
-                while self._send_metrics():
-                    pass
-                if anyway or time.monotonic() >= self._files_due:
-                    self._send_files()
-                self._send_tables()
-                self._send_status()
-            except Exception as error:
-                self._tracking.in_trouble, is_there = True, False
-                self._tracking.warn(error)
+        is_away = not anyway and self._tracking.in_trouble
+        if not self._sending.acquire(blocking=not is_away):
+            return False  # another thread asks the server just now, and keeps what it does not take
+        try:
+            is_there = not is_away and self._try_all(with_files=anyway or time.monotonic() >= self._files_due)
             self._tracking.flushed(self)
+        finally:
+            self._sending.release()
         return is_there
+
+    def _try_all(self, *, with_files: bool) -> bool:
+        """Send all that waits, in an order in which the end comes last. False if that fails."""
+        try:
+            if not self.id:
+                self.create()
+            self._send_texts(self._params, lambda batch: self._deliver(params=batch))
+            self._send_texts(self._tags, lambda batch: self._deliver(tags=batch))
+            while self._send_metrics():
+                pass
+            if with_files:
+                self._send_files()
+            self._send_tables()
+            self._send_status()
+        except Exception as error:
+            self._tracking.in_trouble = True
+            self._tracking.warn(error)
+            return False
+        return True
 
     @property
     def waiting(self) -> list[str]:
