@@ -16,7 +16,7 @@ from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
-from prefect.client.schemas.objects import State
+from prefect.client.schemas.objects import State, TaskRun
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.futures import PrefectFuture
 from prefect.states import Cancelled, Crashed
@@ -27,6 +27,9 @@ from flows.server import server_name
 log = logging.getLogger(__name__)
 RECORDED_SECONDS = 10.0
 """Longest wait for the server to record tasks: it does so some time after they are submitted."""
+ELSEWHERE_SECONDS = 30 * 86400.0
+"""Age of a run after which nobody is expected to use its server again."""
+PAGE = 200
 GONE = "its process has ended without a word"
 
 
@@ -58,15 +61,14 @@ def _set_state(client: SyncPrefectClient, task_run_id: UUID, state: State[Any]) 
 def close_abandoned(runs: Path) -> None:
     """Set the flow runs of killed processes to Crashed, with their tasks, and their records to killed.
 
-    A flow run of another server is left to the next run with that server.
+    A flow run of another server is left to the next run with that server; its record waits `ELSEWHERE_SECONDS` for it.
     """
     for record in begun_runs(runs):
-        if not abandoned(record):
+        is_elsewhere = record.flow_run_id and record.server != server_name()
+        if not abandoned(record) or (is_elsewhere and time.time() - record.started < ELSEWHERE_SECONDS):
             continue
         with _forgiving(record.run_name):
-            if record.flow_run_id:
-                if record.server != server_name():
-                    continue
+            if record.flow_run_id and record.server == server_name():
                 with get_client(sync_client=True) as client:
                     _crash(client, UUID(record.flow_run_id))
             record.status = "killed"
@@ -78,12 +80,19 @@ def _crash(client: SyncPrefectClient, flow_run_id: UUID) -> None:
         run = client.read_flow_run(flow_run_id)
     except ObjectNotFound:  # deleted, or of a database that was removed
         return
-    tasks = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id])))
-    for task in tasks:
+    for task in list(_tasks(client, flow_run_id)):  # all of them first: pages move while states change
         if task.state and not task.state.is_final():
             _set_state(client, task.id, _end_of(task.state))
     if run.state and not run.state.is_final():
         client.set_flow_run_state(flow_run_id, Crashed(message=GONE))
+
+
+def _tasks(client: SyncPrefectClient, flow_run_id: UUID) -> Iterator[TaskRun]:
+    """All tasks of a run; the server gives at most `PAGE` at a time."""
+    of_run, offset = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id])), 0
+    while page := client.read_task_runs(flow_run_filter=of_run, limit=PAGE, offset=offset):
+        yield from page
+        offset += PAGE
 
 
 def _end_of(state: State[Any]) -> State[Any]:

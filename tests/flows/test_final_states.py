@@ -7,7 +7,7 @@ from prefect import flow, task
 from prefect.client.orchestration import get_client
 from prefect.states import Pending, Running
 
-from flows.final_states import GONE, close_abandoned
+from flows.final_states import ELSEWHERE_SECONDS, GONE, close_abandoned
 from flows.records import RunRecord, begun_runs
 from flows.server import server_name
 from pipeline_core.store.processes import Process
@@ -73,6 +73,14 @@ def test_r6_a_run_of_a_killed_process_is_crashed_with_its_tasks(made, tmp_path):
     close_abandoned(tmp_path)
 
 
+def test_no_task_of_a_large_run_is_left_over(made, tmp_path, monkeypatch):
+    monkeypatch.setattr("flows.final_states.PAGE", 1)
+    record = begun(tmp_path, flow_run_id=made[0])
+    gone(record, tmp_path)
+    close_abandoned(tmp_path)
+    assert [one.type.value for one in made[1]()[1]] == ["CRASHED", "CANCELLED"]
+
+
 def test_a_run_of_another_server_waits_for_that_server(made, tmp_path):
     record = begun(tmp_path, flow_run_id=made[0], server="http://elsewhere/api")
     gone(record, tmp_path)
@@ -92,3 +100,12 @@ def test_a_record_without_a_flow_run_is_closed(tmp_path):
     gone(begun(tmp_path), tmp_path)
     close_abandoned(tmp_path)
     assert begun_runs(tmp_path) == []
+
+
+def test_a_run_of_a_server_that_nobody_has_used_for_a_month_is_closed_here(made, tmp_path):
+    record = begun(tmp_path, flow_run_id=made[0], server="http://elsewhere/api")
+    record.started -= ELSEWHERE_SECONDS + 60
+    gone(record, tmp_path)
+    close_abandoned(tmp_path)
+    assert begun_runs(tmp_path) == []
+    assert made[1]()[0].type.value == "RUNNING"
