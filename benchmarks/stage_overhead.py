@@ -2,8 +2,8 @@
 
     python -m benchmarks.stage_overhead
 
-The parts run in turn in this process, with an MLflow server on this machine. Then `smoke` runs twice by the command, with
-a Prefect server and that MLflow server: the second run reuses every stage, and Prefect knows how long each took.
+The parts run in turn in this process, with an MLflow server on this machine. Then `smoke` runs twice by the command,
+with a Prefect server and that MLflow server: the second run reuses every stage, and Prefect knows how long each took.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from benchmarks.interleaved import machine, measure, table
 from pipeline_core.data.catalog import Catalog
@@ -71,7 +72,14 @@ def _parts(folder: Path, tracking: Tracking) -> dict[str, Callable[[], object]]:
         work = store.partial(key) / "work"
         work.mkdir(parents=True)
         (work / "weights.txt").write_text("0 " * 10_000)
-        facts = {"stage": "base", "plugin": "probe", "revision": 1, "label": "probe", "seed": 0, "config": {}}
+        facts: dict[str, Any] = {
+            "stage": "base",
+            "plugin": "probe",
+            "revision": 1,
+            "label": "probe",
+            "seed": 0,
+            "config": {},
+        }
         store.commit("model", key, work, **facts, inputs={}, data={}, metrics={}, seconds=0.0, versions={})
 
     def tracked() -> None:
