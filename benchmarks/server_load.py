@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import argparse
 import re
+import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -55,13 +57,13 @@ def main() -> None:
         served.call("prefect", "--no-prompt", "deploy", "--name", "gpu")
         for _ in range(options.workers):
             served.start("prefect", "worker", "start", "--pool", "gpu", "--limit", "1")
-        began = time.monotonic()
+        began, before = time.monotonic(), _processor_seconds(served)
         submitted = _submit(served, options.runs, _parent(served))
         taken = time.monotonic() - began
         print(f"{2 * options.runs} submissions of {options.runs} runs in {taken:.1f} s", flush=True)
         states = _wait(served, options.runs)
         seconds = time.monotonic() - began
-        print(_costs(served, options.runs))
+        print(_costs(before, _processor_seconds(served), options.runs))
         faults = [*_lost(served, submitted, states, Store(home / "store")), *_logged(folder)]
     for fault in faults:
         print(fault)
@@ -122,19 +124,25 @@ def _wait(served: Serving, runs: int) -> dict[str, dict[str, Any]]:
         time.sleep(5)
 
 
-def _costs(served: Serving, runs: int) -> str:
-    """Processor seconds of the servers and workers for each run, in words."""
-    servers = dict(zip(("Prefect server", "MLflow server"), served.processes, strict=False))
-    costs = {name: _processor_seconds(process.pid) / runs for name, process in servers.items()}
-    rest = sum(_processor_seconds(worker.pid) for worker in served.processes[len(servers) :]) / runs
-    words = [f"{name} {cost:.2f}" for name, cost in [*costs.items(), ("workers and their runs", rest)]]
+def _costs(before: dict[str, float], after: dict[str, float], runs: int) -> str:
+    words = [f"{name} {(seconds - before[name]) / runs:.2f}" for name, seconds in after.items()]
     return f"processor seconds for each run: {', '.join(words)}"
 
 
-def _processor_seconds(pid: int) -> float:
-    """Processor seconds of a process and its descendants, ended ones that were waited for included."""
-    root = psutil.Process(pid)
-    return sum(sum(process.cpu_times()[:4]) for process in [root, *root.children(recursive=True)])
+def _processor_seconds(served: Serving) -> dict[str, float]:
+    """Processor seconds so far of both servers and the workers, with their descendants, ended ones included."""
+
+    def seconds(processes: Sequence[subprocess.Popen[bytes]]) -> float:
+        roots = [psutil.Process(process.pid) for process in processes]
+        trees = [process for root in roots for process in (root, *root.children(recursive=True))]
+        return sum(sum(process.cpu_times()[:4]) for process in trees)
+
+    prefect, mlflow, *workers = served.processes
+    return {
+        "Prefect server": seconds([prefect]),
+        "MLflow server": seconds([mlflow]),
+        "workers and their runs": seconds(workers),
+    }
 
 
 def _lost(served: Serving, submitted: list[str], runs: dict[str, dict[str, Any]], store: Store) -> list[str]:
