@@ -3,15 +3,15 @@
     python -m benchmarks.scaling --runs 1000 --workers 64
 
 The simulation is one of discrete events. Pipelines of 50 stage runs are submitted at once: a base, an extension, a
-reward, three policies with five seeds each, and two evaluations of each policy and of the base. A stage starts when its
-inputs are made and a worker is free. Its time on the worker is: the wait for the worker's next poll, the start of its
-processes, reading and checking its inputs from the shared store, its work, hashing and writing its artifact. The store's
-bandwidth is shared; both servers are queues with one processor each. Work times are log-normal around the medians of
-`--hours`.
+reward, three policies with five seeds each, and two evaluations of each policy and of the base. A stage starts when
+its inputs are made and a worker is free. Its time on the worker is: the wait for the worker's next poll, the start of
+its processes, reading and checking its inputs from the shared store, its work, hashing and writing its artifact. The
+store's bandwidth is shared; both servers are queues with one processor each. Work times are log-normal around the
+medians of `--hours`.
 
-Measured here, at each call: the start of a stage's processes and the speed of hashing. Given, with measured defaults: what
-a stage run costs the servers (`benchmarks.server_load`) and its books (`benchmarks.stage_overhead`). Assumed: the store's
-bandwidth and the work.
+Measured here, at each call: the start of a stage's processes and the speed of hashing. Given, with measured defaults:
+what a stage run costs the servers (`benchmarks.server_load`) and its books (`benchmarks.stage_overhead`). Assumed:
+the store's bandwidth and the work.
 """
 
 from __future__ import annotations
