@@ -19,6 +19,9 @@ QUIET = {
 }
 """Turns off telemetry, progress bars and warnings about forks."""
 
+SAFE = {"TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1"}
+"""Libraries too (detoxify, plugins' own) load tensors from files of weights, and never code."""
+
 CONSOLE = {
     # Levels of handlers, not of loggers: the server still gets every log line.
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
@@ -33,7 +36,7 @@ LOCAL = ("127.0.0.1", "localhost", "::1")
 
 def prepare(console: bool = True) -> None:
     """Set defaults for unset variables, and exclude this machine from proxies."""
-    for name, value in (QUIET | (CONSOLE if console else {})).items():
+    for name, value in (QUIET | SAFE | (CONSOLE if console else {})).items():
         os.environ.setdefault(name, value)
     except_proxies(LOCAL)
     _adopt_stack()
