@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
-from pipeline_core.errors import BadInput
+from pipeline_core.errors import BadInput, EvenhandError
 from pipeline_core.files.private import private_folder, write_private
+from pipeline_core.files.sqlite_addresses import address_of
 
 VARIABLE = "EVENHAND_AUTH"
 USER = "evenhand"
@@ -121,8 +126,6 @@ def write_mlflow_config(folder: Path) -> Path:
     """Write the configuration of MLflow's login, and return it. It holds no secret."""
     private_folder(folder)
     file = folder / "mlflow-auth.ini"
-    from pipeline_core.files.sqlite_addresses import address_of
-
     database = address_of(mlflow_users(folder)).replace("%", "%%")  # the format's own escape
     lines = [
         "[mlflow]",
@@ -135,6 +138,36 @@ def write_mlflow_config(folder: Path) -> Path:
     return file
 
 
+def check_installed() -> None:
+    """Refuse a login without the package that MLflow's needs.
+
+    Raises:
+        BadInput: it is missing.
+    """
+    if find_spec("flask_wtf") is None:
+        raise BadInput("--auth needs the extra `auth`: pip install -c constraints.txt '.[auth]'")
+
+
+def set_mlflow_administrator(folder: Path, login: Login, former: str | None) -> None:
+    """Give MLflow's administrator the login of now; its server must not run. `former`: name at the last start.
+
+    Raises:
+        EvenhandError: MLflow cannot; with the end of its output.
+    """
+    if not mlflow_users(folder).exists():
+        return
+    words = ["-m", "pipeline_core.tracking.mlflow.users", address_of(mlflow_users(folder)), former or ""]
+    done = subprocess.run(
+        [sys.executable, "-P", *words],
+        env={**os.environ, **login.mlflow_environment(folder), "MLFLOW_DISABLE_TELEMETRY": "true"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise EvenhandError(f"MLflow did not take the login:\n{done.stderr[-1000:].replace(login.secret, '***')}")
+
+
 def adopt(environment: Mapping[str, str]) -> None:
     """Set the variables in `environment` that are not set."""
     for name, value in environment.items():
@@ -143,8 +176,6 @@ def adopt(environment: Mapping[str, str]) -> None:
 
 def exports(folder: Path, login: Login) -> list[str]:
     """Shell lines that give the login to other programs, without holding it."""
-    import shlex
-
     if given():
         whole, secret = f'"${VARIABLE}"', f'"${{{VARIABLE}#*:}}"'
     else:

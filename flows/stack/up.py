@@ -29,7 +29,6 @@ from flows.stack.settings import (
 from pipeline_core.errors import BadInput, EvenhandError
 from pipeline_core.network.addresses import shown_uri
 from pipeline_core.store.places import Places
-from pipeline_core.tracking.mlflow.users import check_installed, set_administrator
 
 START_SECONDS = 180.0
 """Longest wait for a server or a worker; a first start on a slow disk makes its tables for a minute."""
@@ -109,7 +108,7 @@ def _login(stack: Stack, wanted: Wanted) -> auth.Login | None:
         raise BadInput(f"--host: the stack runs on {before.host}; `evenhand down` first")
     if not wants:
         return None
-    check_installed()
+    auth.check_installed()
     return auth.find_or_make(stack.folder)
 
 
@@ -138,7 +137,7 @@ def _start_servers(stack: Stack, places: Places, wanted: Wanted, login: auth.Log
     host = host_of(stack, wanted)
     protection = ["--app-name", "basic-auth"] if login else []
     if login and not stack.runs("mlflow"):
-        set_administrator(auth.mlflow_users(stack.folder), login.user, login.secret, stack.record.user)
+        auth.set_mlflow_administrator(stack.folder, login, stack.record.user)
     stack.record.user = login.user if login else None
     started = [
         _server(stack, "prefect", wanted.port, PREFECT_PORT, "--port", host, say, lambda port: (

@@ -66,7 +66,9 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 
     from pipeline_core.models.tokens.encoding import set_padding
 
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=False
+    )
     set_padding(tokenizer)
     return tokenizer
 

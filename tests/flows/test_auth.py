@@ -1,4 +1,4 @@
-"""The login of a stack: where it comes from, who may read it, and what each server is told. Real servers: test_secrets."""
+"""The login of a stack: where it comes from, who may read it, what servers are told. Real servers: `test_secrets`."""
 
 import os
 import stat

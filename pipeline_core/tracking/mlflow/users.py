@@ -1,41 +1,32 @@
-"""Users of an MLflow server with basic authentication."""
+"""Gives the administrator of an MLflow server that asks for a login the name and secret of now; run before the server.
+
+MLflow itself sets them at its first start alone, so that a changed secret would not count. A process of its own, since
+MLflow's users cannot be imported without its server: `python -m pipeline_core.tracking.mlflow.users DATABASE FORMER`,
+with the login in `MLFLOW_AUTH_ADMIN_USERNAME` and `MLFLOW_AUTH_ADMIN_PASSWORD`.
+"""
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
-
-from pipeline_core.errors import BadInput
-from pipeline_core.files.sqlite_addresses import address_of
+import sys
 
 
-def check_installed() -> None:
-    """Refuse authentication without MLflow's extra.
+def set_administrator(address: str, user: str, secret: str, former: str) -> None:
+    """Rename or update the administrator in a database of MLflow's users; other users stay.
 
-    Raises:
-        BadInput: the extra is missing.
+    `former`: name of the administrator of the last start; empty if there is none.
     """
-    from importlib.util import find_spec
-
-    if find_spec("flask_wtf") is None:
-        raise BadInput("--auth needs the extra `auth`: pip install -c constraints.txt '.[auth]'")
-
-
-def set_administrator(database: Path, user: str, secret: str, former: str | None) -> None:
-    """Give the server's administrator the name and secret of now; other users stay. The server must not run.
-
-    MLflow itself sets them at its first start alone, so that a changed secret would not be taken. `former`: name of the
-    administrator of the last start.
-    """
-    if not database.exists():
-        return
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
 
     store = SqlAlchemyStore()
-    store.init_db(address_of(database))
+    store.init_db(address)
     if former and former != user and store.has_user(former):
         store.delete_user(former)
     if store.has_user(user):
         store.update_user(user, password=secret, is_admin=True)
-    store.engine.dispose()
+
+
+if __name__ == "__main__":
+    set_administrator(
+        sys.argv[1], os.environ["MLFLOW_AUTH_ADMIN_USERNAME"], os.environ["MLFLOW_AUTH_ADMIN_PASSWORD"], sys.argv[2]
+    )
