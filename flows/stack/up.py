@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from flows.environment import except_proxies
 from flows.stack import auth, automations, deployments
 from flows.stack.hosts import check_host, mlflow_host_environment
 from flows.stack.logging_in import require_login
@@ -58,6 +59,7 @@ def start(places: Places, wanted: Wanted, say: Say) -> Stack:
     stack = Stack(places.home)
     with stack.alone():
         login = _login(stack, wanted)
+        except_proxies([host_of(stack, wanted)])
         _start_servers(stack, places, wanted, login, say)
         clients = clients_of(stack)
         os.environ.update(clients)

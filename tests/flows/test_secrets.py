@@ -1,7 +1,9 @@
 """Planted secrets: a stack with a login on PostgreSQL, runs that complete and that fail; then all is searched."""
 
 import base64
+import contextlib
 import json
+import socket
 import stat
 import subprocess
 import threading
@@ -148,6 +150,15 @@ def test_no_secret_is_found_anywhere_after_runs_that_complete_and_fail(guarded):
     assert {file.name for file in files if stat.S_IMODE(file.stat().st_mode) & 0o077} == set()
 
 
+def own_address():
+    """An address of this machine that others reach, or loopback if it has none. Nothing is sent."""
+    probe = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with contextlib.closing(probe), contextlib.suppress(OSError):
+        probe.connect(("192.0.2.1", 9))
+        return probe.getsockname()[0]
+    return "127.0.0.1"
+
+
 def dump(address, name):
     """All of a database as text."""
     user, _, place = address.partition("@")
@@ -169,11 +180,17 @@ def test_a_login_that_is_changed_between_two_starts_is_the_one_that_counts(tmp_p
     assert "the stack runs with a login; `evenhand down` first" in message
     command("down")
     command.environment["EVENHAND_AUTH"] = "other:planted-login-secret"
-    told = command("up", timeout=500)
+    host = own_address()
+    told = command("up", "--host", host, timeout=500)
+    assert command.exports(told)["PREFECT_API_URL"].startswith(f"http://{host}:")
+    assert status_of(f"{command.exports(told)['PREFECT_API_URL']}/admin/version", first) == 401
+    command("run", *SMALL, "evaluate=[]", timeout=500)
     url = f"{command.exports(told)['MLFLOW_TRACKING_URI']}/api/2.0/mlflow/experiments/search?max_results=1"
     assert [status_of(url, first), status_of(url, "other:planted-login-secret")] == [401, 200]
     command("down")
     del command.environment["EVENHAND_AUTH"]
+    if host != "127.0.0.1":
+        assert "so the servers need a login: add --auth" in command("up", "--no-auth", "--host", host, code=2).stderr
     told = command("up", "--no-auth", timeout=500)
     url = f"{command.exports(told)['MLFLOW_TRACKING_URI']}/api/2.0/mlflow/experiments/search?max_results=1"
     assert status_of(url) == 200
