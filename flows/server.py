@@ -17,7 +17,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from flows.stack.logging_in import require_login
 from pipeline_core.errors import BadInput, EvenhandError
+from pipeline_core.files.private import private_file
 from pipeline_core.files.sqlite_addresses import address_of
 from pipeline_core.network.addresses import answers, shown_uri
 from pipeline_core.network.proxies import check_network, through
@@ -67,6 +69,7 @@ def _expect_answer(configured: str) -> None:
             f"no Prefect server answers at {shown_uri(configured)}{through(configured)}; start it, or unset "
             "PREFECT_API_URL to run without"
         )
+    require_login()
 
 
 def configured_url() -> str | None:
@@ -115,6 +118,8 @@ def _spawn(home: Path, port: int) -> subprocess.Popen[bytes]:
         "PREFECT_UI_ENABLED": "0",
     }
     environment.setdefault("PREFECT_API_DATABASE_CONNECTION_URL", address_of(home / "prefect.db", "sqlite+aiosqlite"))
+    for name in ("prefect.log", "prefect.db"):  # blocks, which may hold secrets, lie in the database
+        private_file(home / name)
     with (home / "prefect.log").open("ab") as log:
         return subprocess.Popen(
             # -P: a folder `flows` in the working folder must not shadow the package.
@@ -124,6 +129,7 @@ def _spawn(home: Path, port: int) -> subprocess.Popen[bytes]:
             stderr=log,
             env=environment,
             start_new_session=True,
+            umask=0o077,
         )
 
 

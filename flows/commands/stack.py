@@ -13,28 +13,43 @@ from flows.output import AsJson, print_json, say, table
 PortOption = Annotated[int | None, typer.Option(help="Port of the Prefect server: 4200, or the next free one.")]
 MlflowPortOption = Annotated[int | None, typer.Option(help="Port of the MLflow server: 5000, or the next free one.")]
 DATABASE = "PostgreSQL for both: postgresql://user:secret@host. EVENHAND_DATABASE keeps it off the command line."
+AUTH = "Both servers ask for a login: EVENHAND_AUTH (user:secret), or one made and kept. It stays until --no-auth."
+AuthOption = Annotated[bool | None, typer.Option("--auth/--no-auth", help=AUTH)]
+HOST = "Listen on this address, by which other machines reach this one, and not on 127.0.0.1. Needs --auth."
+HostOption = Annotated[str | None, typer.Option(help=HOST)]
 DatabaseOption = Annotated[str | None, typer.Option(help=DATABASE)]
 
 
-def up(port: PortOption = None, mlflow_port: MlflowPortOption = None, database: DatabaseOption = None) -> None:
+def up(
+    port: PortOption = None,
+    mlflow_port: MlflowPortOption = None,
+    database: DatabaseOption = None,
+    auth: AuthOption = None,
+    host: HostOption = None,
+) -> None:
     """Start Prefect, MLflow, work pools, workers and deployments in the background; what runs is left alone."""
     from flows.environment import prepare
 
     prepare()
-    from flows.stack.up import Wanted, clients_of, start
+    from flows.stack.auth import exports, given, login_file
+    from flows.stack.up import Wanted, addresses_of, login_of, start
     from pipeline_core.store.places import Places
 
     began, places = time.monotonic(), Places.from_environment()
     places.check(writable=True)
-    stack = start(places, Wanted(port, mlflow_port, database), say)
+    stack = start(places, Wanted(port, mlflow_port, database, auth, host), say)
     for service in stack.record.services:
         if service.pool:
             say(f"{service.name}: takes runs of the pool {service.pool}")
     say(f"ready in {time.monotonic() - began:.0f} s; logs are in {stack.folder}; `evenhand down` stops it")
-    clients = clients_of(stack)
     say("`evenhand` finds it by EVENHAND_HOME; for `prefect` and other programs:")
-    for name, value in clients.items():
+    for name, value in addresses_of(stack).items():
         print(f"export {name}={shlex.quote(value)}")
+    if login := login_of(stack):
+        kept = "EVENHAND_AUTH" if given() else login_file(stack.folder)
+        say(f"pages ask for the user {login.user} and the secret in {kept}")
+        for line in exports(stack.folder, login):
+            print(line)
 
 
 def down() -> None:

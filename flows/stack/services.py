@@ -19,8 +19,8 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, TypeAdapter
 
 from pipeline_core.errors import BadInput, EvenhandError
-from pipeline_core.files.atomic import replace_file
 from pipeline_core.files.json_files import Damaged, read_as
+from pipeline_core.files.private import private_file, private_folder, write_private
 from pipeline_core.network.addresses import answers
 from pipeline_core.store.processes import Process
 
@@ -35,13 +35,14 @@ class Service(BaseModel):
     name: str
     process: Process
     port: int | None = None
+    host: str = "127.0.0.1"
     pool: str | None = None
     gpu: str | None = None
 
     @property
     def address(self) -> str | None:
         """Address of a server."""
-        return f"http://127.0.0.1:{self.port}" if self.port else None
+        return f"http://{self.host}:{self.port}" if self.port else None
 
     def state(self) -> str:
         """State in words: `answers`, `runs` (workers have no address), `does not answer`, `ended`."""
@@ -63,6 +64,8 @@ class StackRecord(BaseModel):
     services: list[Service] = []
     database: str | None = None
     """Address of the PostgreSQL server without credentials; None for SQLite files."""
+    user: str | None = None
+    """User of the servers' login; None: they want none."""
     deployed: str | None = None
     """Digest of the deployments that were registered."""
 
@@ -93,8 +96,7 @@ class Stack:
 
     def write(self) -> None:
         """Write the record in one rename."""
-        with replace_file(self.folder / "stack.json") as partial:
-            partial.write_text(self.record.model_dump_json(indent=1), encoding="utf-8")
+        write_private(self.folder / "stack.json", self.record.model_dump_json(indent=1))
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
@@ -103,7 +105,7 @@ class Stack:
         Raises:
             BadInput: another command does.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        private_folder(self.folder)
         lock = FileLock(self.folder / ".lock")
         try:
             lock.acquire(timeout=0)
@@ -129,6 +131,7 @@ class Stack:
 
         Secrets belong into `environment`: any user of the machine can read a command line.
         """
+        private_file(self.log(name))
         with self.log(name).open("ab") as log:
             process = subprocess.Popen(
                 [str(BIN / command[0]), *command[1:]],
@@ -138,6 +141,8 @@ class Stack:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                # Databases and logs of a server are its owner's; workers write a store that others may share.
+                umask=0o077 if "port" in facts else -1,
             )
         service = Service.model_validate({"name": name, "process": asdict(Process.of(process.pid)), **facts})
         self.record.services = [*(other for other in self.record.services if other.name != name), service]

@@ -53,7 +53,7 @@ class Databases:
         return cls(database("postgresql+asyncpg", "prefect"), database("postgresql", "mlflow"), shown_uri(address))
 
 
-def free_port(wanted: int | None, usual: int, option: str) -> int:
+def free_port(wanted: int | None, usual: int, option: str, host: str = HOST) -> int:
     """The wanted port, else the usual one or the next that is free.
 
     Raises:
@@ -63,10 +63,10 @@ def free_port(wanted: int | None, usual: int, option: str) -> int:
         with contextlib.closing(socket.socket()) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a server that has just ended holds nobody up
             with contextlib.suppress(OSError):
-                probe.bind((HOST, port))
+                probe.bind((host, port))
                 return port
     where = f"port {wanted} is" if wanted else f"all ports from {usual} to {usual + NEXT_PORTS - 1} are"
-    raise BadInput(f"{option}: {where} in use on {HOST}; give another one")
+    raise BadInput(f"{option}: {where} in use on {host}; give another one")
 
 
 def visible_gpus() -> list[str]:
@@ -81,19 +81,19 @@ def visible_gpus() -> list[str]:
     return [name.strip() for name in names[:count]]
 
 
-def client_environment(prefect_port: int, mlflow_port: int) -> dict[str, str]:
+def client_environment(prefect_port: int, mlflow_port: int, host: str = HOST) -> dict[str, str]:
     """Variables by which commands and workers find the servers."""
     return {
-        "PREFECT_API_URL": f"http://{HOST}:{prefect_port}/api",
-        "MLFLOW_TRACKING_URI": f"http://{HOST}:{mlflow_port}",
+        "PREFECT_API_URL": f"http://{host}:{prefect_port}/api",
+        "MLFLOW_TRACKING_URI": f"http://{host}:{mlflow_port}",
     }
 
 
-def prefect_environment(port: int, databases: Databases, home: Path) -> dict[str, str]:
+def prefect_environment(port: int, databases: Databases, home: Path, host: str = HOST) -> dict[str, str]:
     """Variables of the Prefect server."""
     return {
         "PREFECT_API_DATABASE_CONNECTION_URL": databases.prefect,
-        "PREFECT_UI_API_URL": f"http://{HOST}:{port}/api",  # the pages ask this address, whatever the port is
+        "PREFECT_UI_API_URL": f"http://{host}:{port}/api",  # the pages ask this address, whatever the port is
         "PREFECT_HOME": str(home / "prefect"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     }

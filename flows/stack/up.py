@@ -9,7 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.stack import automations, deployments
+from flows.environment import except_proxies
+from flows.stack import auth, automations, deployments
+from flows.stack.hosts import check_host, mlflow_host_environment
+from flows.stack.logging_in import require_login
 from flows.stack.postgres import create_databases
 from flows.stack.services import BIN, Service, Stack
 from flows.stack.settings import (
@@ -41,6 +44,9 @@ class Wanted:
     port: int | None = None
     mlflow_port: int | None = None
     database: str | None = None
+    login: bool | None = None
+    """Both servers ask for a login."""
+    host: str | None = None
 
 
 def start(places: Places, wanted: Wanted, say: Say) -> Stack:
@@ -52,12 +58,15 @@ def start(places: Places, wanted: Wanted, say: Say) -> Stack:
     """
     stack = Stack(places.home)
     with stack.alone():
-        _start_servers(stack, places, wanted, say)
+        login = _login(stack, wanted)
+        except_proxies([host_of(stack, wanted)])
+        _start_servers(stack, places, wanted, login, say)
         clients = clients_of(stack)
         os.environ.update(clients)
         from prefect.context import refresh_global_settings_context
 
         refresh_global_settings_context()
+        require_login()
         deployments.create_pools()
         say("work pools: cpu, gpu")
         automations.create_automations()
@@ -68,17 +77,50 @@ def start(places: Places, wanted: Wanted, say: Say) -> Stack:
     return stack
 
 
+def login_of(stack: Stack) -> auth.Login | None:
+    """Login that the stack's servers ask for, or None."""
+    return auth.given_or_kept(stack.folder) if stack.record.user else None
+
+
 def clients_of(stack: Stack) -> dict[str, str]:
+    """Variables by which commands find the stack's servers, and log in."""
+    login = login_of(stack)
+    return addresses_of(stack) | (login.client_environment() if login else {})
+
+
+def addresses_of(stack: Stack) -> dict[str, str]:
     """Variables by which commands find the stack's servers."""
     prefect, mlflow = stack.record.service("prefect"), stack.record.service("mlflow")
     assert prefect is not None
     assert prefect.port is not None
     assert mlflow is not None
     assert mlflow.port is not None
-    return client_environment(prefect.port, mlflow.port)
+    return client_environment(prefect.port, mlflow.port, prefect.host)
 
 
-def _start_servers(stack: Stack, places: Places, wanted: Wanted, say: Say) -> None:
+def _login(stack: Stack, wanted: Wanted) -> auth.Login | None:
+    """Login that the servers are to ask for: as chosen now, else as before."""
+    wants = bool(stack.record.user) if wanted.login is None else wanted.login
+    runs = [name for name in ("prefect", "mlflow") if stack.runs(name)]
+    if runs and wants != bool(stack.record.user):
+        raise BadInput(f"the stack runs {'without' if wants else 'with'} a login; `evenhand down` first")
+    before = stack.record.service("prefect")
+    check_host(host_of(stack, wanted), wants)
+    if runs and before and host_of(stack, wanted) != before.host:
+        raise BadInput(f"--host: the stack runs on {before.host}; `evenhand down` first")
+    if not wants:
+        return None
+    auth.check_installed()
+    return auth.find_or_make(stack.folder)
+
+
+def host_of(stack: Stack, wanted: Wanted) -> str:
+    """Address on which both servers listen: the chosen one, else as before."""
+    before = stack.record.service("prefect")
+    return wanted.host or (before.host if before else HOST)
+
+
+def _start_servers(stack: Stack, places: Places, wanted: Wanted, login: auth.Login | None, say: Say) -> None:
     address = wanted.database or os.environ.get("EVENHAND_DATABASE")
     runs = [stack.runs(name) for name in ("prefect", "mlflow")]
     if address is None and stack.record.database and not all(runs):
@@ -94,14 +136,21 @@ def _start_servers(stack: Stack, places: Places, wanted: Wanted, say: Say) -> No
         if databases.shown:
             create_databases(address or "", ("prefect", "mlflow"))
         stack.record.database = databases.shown
+    host = host_of(stack, wanted)
+    protection = ["--app-name", "basic-auth"] if login else []
+    if login and not stack.runs("mlflow"):
+        auth.set_mlflow_administrator(stack.folder, login, stack.record.user)
+    stack.record.user = login.user if login else None
     started = [
-        _server(stack, "prefect", wanted.port, PREFECT_PORT, "--port", say, lambda port: (
-            ["prefect", "server", "start", "--host", HOST, "--port", str(port)],
-            prefect_environment(port, databases, places.home),
+        _server(stack, "prefect", wanted.port, PREFECT_PORT, "--port", host, say, lambda port: (
+            ["prefect", "server", "start", "--host", host, "--port", str(port)],
+            prefect_environment(port, databases, places.home, host) | (login.prefect_environment() if login else {}),
         )),
-        _server(stack, "mlflow", wanted.mlflow_port, MLFLOW_PORT, "--mlflow-port", say, lambda port: (
-            ["mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "2"],
-            mlflow_environment(databases, places),
+        _server(stack, "mlflow", wanted.mlflow_port, MLFLOW_PORT, "--mlflow-port", host, say, lambda port: (
+            ["mlflow", "server", "--host", host, "--port", str(port), "--workers", "2", *protection],
+            mlflow_environment(databases, places)
+            | mlflow_host_environment(host, port)
+            | (login.mlflow_environment(stack.folder) if login else {}),
         )),
     ]  # fmt: skip
     for service in started:
@@ -115,6 +164,7 @@ def _server(
     wanted: int | None,
     usual: int,
     option: str,
+    host: str,
     say: Say,
     command: Callable[[int], tuple[list[str], dict[str, str]]],
 ) -> Service:
@@ -125,11 +175,11 @@ def _server(
     before = stack.record.service(name)
     if wanted is None and before and before.port:
         usual = before.port  # whoever has its address finds it again
-    port = free_port(wanted, usual, option)
+    port = free_port(wanted, usual, option, host)
     if wanted is None and port != usual:
         say(f"port {usual} is in use; {name} takes {port}")
     words, environment = command(port)
-    return stack.start(name, words, environment, port=port)
+    return stack.start(name, words, environment, port=port, host=host)
 
 
 def _start_workers(stack: Stack, places: Places) -> None:

@@ -144,7 +144,7 @@ def _reads(folder: Path, reads: str) -> str:
 
     if reads != "pair":
         return reads
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     # A separating token shows in the count: [CLS] a [SEP] has two, [CLS] a [SEP] b [SEP] three.
     single, double = (tokenizer.num_special_tokens_to_add(pair=pair) for pair in (False, True))
     return "pair" if double > single else "joined"

@@ -191,7 +191,7 @@ def load_encoder(folder: Path, pooling: Pooling, device: str) -> tuple[ScalarEnc
     """Load an encoder that `save_encoder` wrote, in eval mode."""
     disable_progress_bar()
     with torch.random.fork_rng():  # the random head is overwritten below
-        encoder = AutoModel.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+        encoder = AutoModel.from_pretrained(folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False)
         model = ScalarEncoder(encoder, pooling)
     model.head.load_state_dict(load_file(folder / "head.safetensors"))
     return model.to(device).eval(), tokenizer_of(folder)

@@ -49,7 +49,7 @@ def _load(
 
     disable_progress_bar()
     dtype = getattr(torch, chosen_precision(precision, device))
-    model = auto.from_pretrained(folder, dtype=dtype, local_files_only=True)
+    model = auto.from_pretrained(folder, dtype=dtype, local_files_only=True, trust_remote_code=False)
     return model.to(device).eval(), load_tokenizer(folder)
 
 
@@ -66,7 +66,9 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 
     from pipeline_core.models.tokens.encoding import set_padding
 
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=False
+    )
     set_padding(tokenizer)
     return tokenizer
 

@@ -101,7 +101,7 @@ def scale(folder: Path) -> Scale | None:
     """`logit` for a classifier; None for a regression, and for a single output without a `problem_type`."""
     from transformers import AutoConfig
 
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     kind = getattr(config, "problem_type", None)
     is_classifier = kind in ("single_label_classification", "multi_label_classification")
     # several outputs without a type are classes, as in transformers; one output without a type may be anything

@@ -45,6 +45,8 @@ SHOWN_TAGS = {
 """Tags that MLflow's pages show in places of their own, under MLflow's names."""
 OWNER_TAG = "evenhand.process"
 """Id and start of the process that owns a run; with `HOST_TAG` and `SPACE_TAG` they give a `Process`."""
+REFUSED = "error code 401"
+"""MLflow's words for a server that wants another login."""
 FLUSH_SECONDS = 2.0
 LOCK_SECONDS = 120.0
 WORTH = 20
@@ -208,10 +210,14 @@ class MlflowTracking(Connection):
     def unavailable(self, error: Exception) -> TrackingUnavailable:
         """Error to raise when tracking cannot start, with the proxy in use."""
         where = f"{self.place}{through(self.uri)}"
+        if REFUSED in str(error):
+            return TrackingUnavailable(f"tracking cannot start: {where} {self.reason(error)}")
         return TrackingUnavailable(f"tracking cannot start at {where}: {self.reason(error)}. {self.advice}")
 
     def reason(self, error: Exception) -> str:
         """The cause of an error, without credentials."""
+        if REFUSED in str(error):
+            return "refuses this login: set EVENHAND_AUTH to the user:secret that it was started with"
         text = str(error).strip().replace(self.uri, self.place) or type(error).__name__
         cause = text.rpartition("(Caused by ")[2] if "(Caused by " in text else text  # urllib3 wraps it in its retries
         return cut(shown_uri(cause.splitlines()[0]).rstrip("."), 300)

@@ -53,7 +53,9 @@ class VllmEngine:
     ) -> None:
         if world_size() > 1:
             raise BadInput(f"sampling.vllm: it samples in one process, and there are {world_size()}; leave it out")
-        if not are_tied(model.config) and are_tied(AutoConfig.from_pretrained(folder, local_files_only=True)):
+        if not are_tied(model.config) and are_tied(
+            AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        ):
             raise BadInput(
                 "sampling.vllm: it keeps the input and output embeddings of this model tied, and adapters change one "
                 "of them: leave them out of `lora.target_modules`, or leave `sampling.vllm` out"
