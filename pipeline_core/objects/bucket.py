@@ -60,10 +60,13 @@ class Bucket:
             raise BadInput(
                 f"EVENHAND_STORE is {self.address}: stores in buckets need `pip install evenhand[s3]`"
             ) from None
-        retries = {"mode": "standard", "max_attempts": 3}
-        return S3FileSystem(
+        # Few repetitions by the libraries, for parts of large files; the patience is this class's.
+        retries = {"mode": "standard", "max_attempts": 2}
+        client = S3FileSystem(
             use_listings_cache=False, config_kwargs={"retries": retries, "connect_timeout": 5, "read_timeout": 60}
         )
+        client.retries = 2
+        return client
 
     @property
     def server(self) -> str:
@@ -167,7 +170,7 @@ class Bucket:
         self._patiently(lambda: self._fs.get_file(source, str(file), chunksize=PART_BYTES, max_concurrency=2))
 
     def abort_uploads(self, before: float) -> int:
-        """Drop parts of uploads that began before a time of the server and were never completed; returns their number."""
+        """Drop the parts of unfinished uploads that began before a time of the server; returns their number."""
         answer = self._ask("list_multipart_uploads", Prefix=self.address.name(""))
         old = [upload for upload in answer.get("Uploads", ()) if upload["Initiated"].timestamp() < before]
         for upload in old:
@@ -195,6 +198,7 @@ class Bucket:
             except EvenhandError:
                 raise
             except Exception as error:
+                self._answered = self._answered or bool(code_of(error))
                 self._sort(error)
                 if time.monotonic() - since > self._patience():
                     raise Unreachable(

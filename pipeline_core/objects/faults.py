@@ -7,7 +7,11 @@ from typing import Any
 
 from pipeline_core.errors import BadInput, StageFailed
 
-DENIED = {
+_REGION = "the bucket lies in another region; set AWS_REGION"
+_OTHER = "it does not answer as an S3 server does (or the bucket's name is wrong)"
+_UNSET = "no credentials are set (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or ~/.aws)"
+_UNUSABLE = "the AWS configuration cannot be used: {}"
+REFUSALS = {
     "AccessDenied": "the credentials do not allow it",
     "AllAccessDisabled": "the credentials do not allow it",
     "InvalidAccessKeyId": "the server does not know the access key",
@@ -16,9 +20,18 @@ DENIED = {
     "InvalidToken": "the session token is wrong",
     "RequestTimeTooSkewed": "this machine's clock is too far from the server's",
     "403": "the credentials do not allow it",
+    **dict.fromkeys(
+        ("PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "301"), _REGION
+    ),
+    **dict.fromkeys(("InvalidBucketName", "MethodNotAllowed", "405", "400"), _OTHER),
+    **dict.fromkeys(("NotImplemented", "501"), "it does not support this request"),
 }
-ELSEWHERE = ("PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "301")
-UNSUPPORTED = ("NotImplemented", "501")
+"""Reasons by S3's error codes."""
+SETTINGS = {
+    **dict.fromkeys(("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"), _UNSET),
+    **dict.fromkeys(("ProfileNotFound", "ConfigParseError", "InvalidConfigError"), _UNUSABLE),
+}
+"""Reasons by botocore's exceptions."""
 CONFLICTS = ("PreconditionFailed", "412")
 MISSING = ("NoSuchKey", "404")
 
@@ -47,23 +60,13 @@ def code_of(error: BaseException) -> str:
 
 def refusal(error: BaseException, bucket: str) -> str:
     """The reason why a repetition cannot help, in words; empty if it may help."""
-    code = code_of(error)
-    if code == "NoSuchBucket":
-        return f"it has no bucket {bucket!r}"
-    if code in DENIED:
-        return DENIED[code]
-    if code in ELSEWHERE:
-        return "the bucket lies in another region; set AWS_REGION"
-    if code in UNSUPPORTED:
-        return "it does not support this request"
-    if code in ("InvalidBucketName", "405", "MethodNotAllowed"):
-        return "it does not answer as an S3 server does (or the bucket's name is wrong)"
-    names = {type(each).__name__ for each in _chain(error)}
-    if names & {"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "NoAuthTokenError"}:
-        return "no credentials are set (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or ~/.aws)"
-    if names & {"ProfileNotFound", "ConfigParseError", "InvalidConfigError"}:
-        return f"the AWS configuration cannot be used: {error}"
-    return ""
+    if code := code_of(error):
+        return f"it has no bucket {bucket!r}" if code == "NoSuchBucket" else REFUSALS.get(code, "")
+    return next((SETTINGS[name].format(error) for name in map(_name, _chain(error)) if name in SETTINGS), "")
+
+
+def _name(error: BaseException) -> str:
+    return type(error).__name__
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -1,10 +1,10 @@
 """Names of the objects of a store, relative to its address.
 
-    manifests/KIND/KEY.json    an artifact is complete once this exists; written last, under a condition
-    files/KIND/KEY/SHA256      contents of its files: a repeated or competing upload writes equal bytes
-    used/KIND/KEY              empty; its time is the artifact's last use
-    locks/KEY                  owner of the work on a key
-    kept/HOME.json             keys that the runs of a home keep from the cleanup
+manifests/KIND/KEY.json    an artifact is complete once this exists; written last, under a condition
+files/KIND/KEY/SHA256      contents of its files: a repeated or competing upload writes equal bytes
+used/KIND/KEY              empty; its time is the artifact's last use
+locks/KEY                  owner of the work on a key
+kept/HOME.json             keys that the runs of a home keep from the cleanup
 """
 
 from __future__ import annotations

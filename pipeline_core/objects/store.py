@@ -7,9 +7,10 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 from pipeline_core.errors import ArtifactChanged, StageFailed
 from pipeline_core.files.atomic import replace_file
@@ -164,7 +165,7 @@ class ObjectStore(Store):
             ) from None
 
     def _reconciled(self, kind: str, key: str) -> Manifest | None:
-        """Manifest in the bucket; an artifact that only the cache holds is sent, one that differs from it is dropped."""
+        """Manifest in the bucket. What only the cache holds is sent, and what differs from the bucket is dropped."""
         stored, cached = self._stored(kind, key), self._cached(kind, key)
         if stored is None and cached is not None:
             try:
@@ -183,15 +184,15 @@ class ObjectStore(Store):
 
     def _bring(self, manifest: Manifest) -> None:
         """Copy an artifact into the cache unless it is there. Raises `FileNotFoundError` if the bucket lacks a file."""
-        if super().find(manifest.kind, manifest.key) is not None:
-            return
         folder = self.scratch / "fetched" / manifest.kind / manifest.key
-        fetch_files(self.bucket, manifest, folder)
-        copy = self.scratch / "manifests" / manifest.kind / manifest.key / MANIFEST
-        with suppress(FileNotFoundError):  # another process has moved the folder just now
-            with replace_file(folder / MANIFEST) as partial:
-                shutil.copyfile(copy, partial)
-            super()._put(folder, manifest)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_name(f"{folder.name}.guard")):  # a second process waits, and finds it
+            if super().find(manifest.kind, manifest.key) is None:
+                fetch_files(self.bucket, manifest, folder)
+                copy = self.scratch / "manifests" / manifest.kind / manifest.key / MANIFEST
+                with replace_file(folder / MANIFEST) as partial:
+                    shutil.copyfile(copy, partial)
+                super()._put(folder, manifest)
 
     def _lacks(self, manifest: Manifest, error: FileNotFoundError) -> ArtifactChanged:
         lost = ", ".join(sorted(missing_files(self.bucket, manifest).values())) or str(error)

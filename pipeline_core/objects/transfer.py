@@ -8,8 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from filelock import FileLock
-
 from pipeline_core.errors import ArtifactChanged
 from pipeline_core.files.atomic import replace_file
 from pipeline_core.files.digests import digest_of_file
@@ -39,14 +37,13 @@ def send_files(bucket: Bucket, manifest: Manifest, folder: Path) -> None:
 def fetch_files(bucket: Bucket, manifest: Manifest, folder: Path) -> None:
     """Read the files of an artifact into `folder`, compared with their digests; what is there already is kept.
 
-    A second process that fetches the same waits for the first.
-
     Raises:
         FileNotFoundError: an object is missing. ArtifactChanged: an object has other contents.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_name(f"{folder.name}.guard")):
-        each(lambda name: _fetch(bucket, manifest, name, folder / name), manifest.files)
+    wanted = {folder / name for name in manifest.files}
+    for file in [path for path in folder.rglob("*") if path.is_file() and path not in wanted]:
+        file.unlink()  # what a killed process was just writing
+    each(lambda name: _fetch(bucket, manifest, name, folder / name), manifest.files)
 
 
 def _fetch(bucket: Bucket, manifest: Manifest, name: str, target: Path) -> None:

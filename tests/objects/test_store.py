@@ -89,7 +89,9 @@ def test_no_half_artifact_is_seen_while_its_files_are_sent(host, address):
     work.mkdir(parents=True)
     (work / "a.txt").write_text("hello")
     seen = []
-    a.bucket.create = lambda *given: (seen.append((sorted(objects(address)), b.find("model", "k1"))), created(*given))[1]
+    a.bucket.create = lambda *given: (seen.append((sorted(objects(address)), b.find("model", "k1"))), created(*given))[
+        1
+    ]
     created = type(a.bucket).create.__get__(a.bucket)
     a.commit("model", "k1", work, **FACTS)
     ((names, found),) = seen
@@ -166,9 +168,9 @@ def test_a_server_that_goes_away_loses_nothing(host, server, monkeypatch, addres
 
 def test_errors_that_pass_are_waited_out(host, server):
     a = host("a")
-    server.faults("503:12:-:-")
+    server.faults("503:6:-:-")
     assert commit(a)
-    server.faults("500:8:GET:-")
+    server.faults("500:5:GET:-")
     assert host("b").use("model", "k1")
 
 
