@@ -1,8 +1,8 @@
 """moto's S3 server as a process, with faults: `python -m tests.objects.server PORT`.
 
 `GET /faults/log` lists the requests since the last call. `GET /faults/PLAN` sets what happens to requests: PLAN is
-`none`, or `CODE:COUNT:METHOD:PART`. The next COUNT requests with METHOD and with PART in the path are answered with CODE; `-`
-stands for any. With `lost` for CODE the request is carried out and 500 answered.
+`none`, or `CODE:COUNT:METHOD:PART`. The next COUNT requests with METHOD and with PART in the path are answered with
+CODE; `-` stands for any. With `lost` for CODE the request is carried out and 500 answered.
 
 One request is handled at a time, because moto checks the condition of a write and writes in two steps.
 """
