@@ -60,12 +60,12 @@ $(BIN)/.installed: pyproject.toml constraints.txt $(TORCH_STAMP)
 	touch $@
 
 $(BIN)/.installed-dev: $(BIN)/.installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,gguf]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,gguf,s3]"
 	touch $@
 
 # With the optional packages whose tests skip without them.
 $(BIN)/.installed-all: $(BIN)/.installed-dev
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,gguf,lm-eval,detoxify,postgres,auth,docker,kubernetes]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,gguf,lm-eval,detoxify,postgres,auth,docker,kubernetes,s3]"
 	touch $@
 
 $(BIN)/.installed-mutants: $(BIN)/.installed-dev

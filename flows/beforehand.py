@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pipeline_core.checks import beforehand
 from pipeline_core.errors import BadInput, quoted
+from pipeline_core.objects.opening import open_store
 from pipeline_core.pipeline.config import PipelineConfig
 from pipeline_core.store.places import Places
 from pipeline_core.tracking.opening import backend_of
@@ -13,10 +14,13 @@ def check_sources(config: PipelineConfig, *, names_only: bool = False) -> list[s
     """See `pipeline_core.checks.beforehand.check_sources`.
 
     Raises:
-        BadInput: also if the tracking backend is unknown, or registers no models although `register_as` is set.
+        BadInput: also if the store's server refuses, the tracking backend is unknown or registers no models although
+            `register_as` is set. StageFailed: the store's server does not answer.
     """
     places = Places.from_environment()
     places.check(writable=not names_only)
+    if places.bucket:
+        open_store(places).bucket.check()
     tracking, _ = backend_of(places)
     if config.register_as and not tracking.registers:
         raise BadInput(f"register_as: the tracking {quoted(places.tracking)} registers no models; MLflow does")

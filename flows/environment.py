@@ -83,7 +83,7 @@ def _adopt_stack() -> None:
     auth.adopt(login.client_environment() if login else {})
 
 
-PLACES = ("EVENHAND_HOME", "EVENHAND_STORE", "EVENHAND_DATA")
+PLACES = ("EVENHAND_HOME", "EVENHAND_STORE", "EVENHAND_CACHE", "EVENHAND_DATA")
 
 
 def refuse_relative_places() -> None:
@@ -95,6 +95,7 @@ def refuse_relative_places() -> None:
     from pipeline_core.errors import BadInput
 
     given = {name: os.environ[name] for name in PLACES if os.environ.get(name)}
-    relative = [f"{name}={value}" for name, value in given.items() if not Path(value).expanduser().is_absolute()]
+    folders = {name: value for name, value in given.items() if "://" not in value}  # a bucket is no folder
+    relative = [f"{name}={value}" for name, value in folders.items() if not Path(value).expanduser().is_absolute()]
     if relative:
         raise BadInput(f"a worker needs absolute folders, but has {', '.join(relative)}")

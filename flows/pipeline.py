@@ -25,6 +25,7 @@ from flows.records import RunRecord, StageRecord
 from flows.report_stage import report
 from flows.run import PipelineRun
 from flows.server import server_name
+from flows.shared_store import publish_kept
 from flows.stage import words_of
 from flows.tracked_facts import few_parameters, run_tags, write_config
 from pipeline_core.checks.presets import preset_names
@@ -127,6 +128,7 @@ def run_pipeline(config: PipelineConfig, command: str | None = None) -> RunRecor
                 raise
             finally:
                 record.end().write(places.runs)
+                publish_kept(places)
                 parent.set_tags({"result": record.status})
     finally:
         for record in begun if tracking.unsent else ():

@@ -136,7 +136,7 @@ def _from_store(job: Job, deployment: str) -> StageResult:
     store = Store.from_environment()
     if not _in_store(job):
         raise StageFailed(
-            f"its run on {deployment} has finished, but the artifact is not in {store.root}; "
+            f"its run on {deployment} has finished, but the artifact is not in {store}; "
             "both sides need one EVENHAND_STORE and the same versions of data and plugins"
         )
     return run_stage(job, store, load_registry()).model_copy(update={"reused": False})  # made for this run

@@ -42,8 +42,7 @@ def run_tracked(
 
     A stage that fails while `stopping` returns True is recorded as killed.
     """
-    shown, places = display.active(), Places.from_environment()
-    store = Store(places.store)
+    shown, store = display.active(), Store.from_environment()
     params = {"config": job.config, "seed": job.seed}
     with tracking.child(parent, name, params, stage_tags()) as child:
 

@@ -38,7 +38,7 @@ def compare(run: RunArgument, a: A, b: B, as_json: AsJson = False) -> None:
     places = Places.from_environment()
     if (record := find_run(places.runs, run)) is None:
         raise BadInput(f"no run in {places.runs} has an id that starts with {run!r}")
-    evaluations = _evaluations(record, (a, b), Store(places.store))
+    evaluations = _evaluations(record, (a, b), Store.from_environment())
     from pipeline_core.report.figures.pairs import pair_of
     from pipeline_core.report.render.terminal import render_pair
 
@@ -88,7 +88,7 @@ def _place(stage: StageRecord, store: Store) -> dict[str, object]:
         of = stage.label if seed is None else f"{stage.label}, seed {seed}"
         raise BadInput(
             f"the evaluation {stage.suite or stage.plugin} of {of} ({stage.key[:12]}) is no longer in the store "
-            f"{store.root}; the same `evenhand run` makes it again"
+            f"{store}; the same `evenhand run` makes it again"
         )
     folder = store.open(ArtifactRef(kind=Evaluation.kind, key=stage.key, digest=stage.digest))
     return {"path": folder, "model_seed": seed}

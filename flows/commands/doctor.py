@@ -8,9 +8,12 @@ import platform
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flows.output import AsJson, print_json, table
+
+if TYPE_CHECKING:
+    from pipeline_core.store.places import Places
 
 LIBRARIES = ("evenhand", "torch", "transformers", "datasets", "peft", "prefect", "fastapi", "mlflow", "gguf")
 CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE")
@@ -60,9 +63,24 @@ def _places() -> dict[str, Any]:
     places = Places.from_environment()
     return {
         "home": str(places.home),
-        "store": f"{places.store} ({'writable' if os.access(nearest(places.store), os.W_OK) else 'NOT WRITABLE'})",
+        **({"bucket": _bucket(places)} if places.bucket else {}),
+        "cache" if places.bucket else "store": (
+            f"{places.store} ({'writable' if os.access(nearest(places.store), os.W_OK) else 'NOT WRITABLE'})"
+        ),
         "data": str(places.data_root or "EVENHAND_DATA is not set"),
     }
+
+
+def _bucket(places: Places) -> str:
+    from pipeline_core.errors import EvenhandError
+    from pipeline_core.objects.opening import open_store
+
+    try:
+        bucket = open_store(places).bucket
+        bucket.check()
+    except EvenhandError as error:
+        return f"CANNOT BE USED: {error}"
+    return f"{bucket.address} at {bucket.server}"
 
 
 def _databases() -> dict[str, Any]:

@@ -34,7 +34,7 @@ def ls(as_json: AsJson = False) -> None:
     shown = [[*(shortened(str(row[c]), LONGEST) for c in columns[:-1]), megabytes(row["bytes"])] for row in rows]
     for line in shown:
         line[1] = line[1][:16]
-    table(f"{store.root}: {len(rows)} artifacts, {megabytes(total)}", columns, shown)
+    table(f"{store}: {len(rows)} artifacts, {megabytes(total)}", columns, shown)
 
 
 def _row(manifest: Manifest) -> dict[str, Any]:
@@ -58,6 +58,7 @@ def gc(
     """Delete artifacts not used by the newest runs or in the last days, abandoned work, old caches and logs."""
     from flows.cleanup import find_waste, remove
     from flows.records import keys_in_use
+    from flows.shared_store import clean_up
     from pipeline_core.errors import BadInput
     from pipeline_core.store.artifacts import Store
     from pipeline_core.store.places import Places
@@ -65,13 +66,27 @@ def gc(
     if not (keep_days >= 0 and keep_runs >= 0):  # in this form NaN is refused too
         raise BadInput("--keep-days, --keep-runs: must not be negative")
     places = Places.from_environment()
-    store = Store(places.store)
+    store = Store(places.store)  # of a bucket, the cache
     waste = find_waste(store, keys_in_use(places.runs, keep_runs), keep_days * DAY)
-    freed = {removable.path: removable.size for removable in waste} if dry_run else remove(store, waste)
+    sizes = {removable.path: removable.size for removable in waste} if dry_run else remove(store, waste)
+    freed = {str(path): size for path, size in sizes.items()}
+    found = {str(removable.path): removable.what for removable in waste}
+    if places.bucket:
+        shared, gone = clean_up(places, keep_runs, keep_days * DAY, dry_run=dry_run)
+        found, freed = found | shared, freed | gone
     if as_json:
-        entries = [{"path": str(removable.path), "what": removable.what} for removable in waste]
+        entries = [{"path": path, "what": what} for path, what in found.items()]
         print_json({"removed": not dry_run, "found": entries, "bytes": sum(freed.values())})
         return
-    for removable in waste:
-        print(f"{removable.what}: {removable.path}")
+    for path, what in found.items():
+        print(f"{what}: {path}")
     say(f"{'would free' if dry_run else 'freed'} {megabytes(sum(freed.values()))} in {len(freed)} places")
+
+
+@app.command("rm")
+def rm(key: Annotated[str, typer.Argument(metavar="KEY", help="The beginning of an artifact's key.")]) -> None:
+    """Remove one artifact, e.g. a damaged one; the next run that needs it makes it again."""
+    from flows.shared_store import remove_artifact
+    from pipeline_core.store.artifacts import Store
+
+    print(remove_artifact(Store.from_environment(), key))

@@ -114,7 +114,8 @@ def worker_environment(clients: Mapping[str, str], places: Places, gpu: str | No
     return {
         **clients,
         "EVENHAND_HOME": str(places.home),
-        "EVENHAND_STORE": str(places.store),
+        "EVENHAND_STORE": places.bucket or str(places.store),
+        **({"EVENHAND_CACHE": str(places.store)} if places.bucket else {}),
         **({"EVENHAND_DATA": str(places.data_root)} if places.data_root else {}),
         "PREFECT_HOME": str(places.home / "prefect"),
         # Else a worker whose server was away for a while goes on, and no run of its can be cancelled any more (R19).

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
 from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,14 @@ class Store:
     @classmethod
     def from_environment(cls) -> Store:
         """The store of this installation (`Places`)."""
-        return cls(Places.from_environment().store)
+        places = Places.from_environment()
+        if not places.bucket:
+            return cls(places.store)
+        opened: Store = import_module("pipeline_core.objects.opening").open_store(places)  # a room above (ADR 23)
+        return opened
+
+    def __str__(self) -> str:
+        return str(self.root)
 
     def folder(self, kind: str, key: str) -> Path:
         """Folder of an artifact, existing or not."""
@@ -112,7 +120,7 @@ class Store:
         """
         manifest, folder = self.find(ref.kind, ref.key), self.folder(ref.kind, ref.key)
         if manifest is None:
-            raise BadInput(f"artifact {ref.kind}/{ref.key[:12]} is not in the store {self.root}")
+            raise BadInput(f"artifact {ref.kind}/{ref.key[:12]} is not in the store {self}")
         if manifest.digest != ref.digest:
             raise ArtifactChanged(f"{folder}: digest {manifest.digest[:12]} where {ref.digest[:12]} was used before")
         # Before the files are read, which takes long: a cleanup meanwhile passes the artifact over.
@@ -158,8 +166,12 @@ class Store:
         (work / MANIFEST).write_text(manifest_text, encoding="utf-8")
         share(work, like=work / MANIFEST)  # libraries that write through `mkstemp` leave files of mode 0600
         _sync_all(work)  # before the rename: after a power cut no manifest may stand beside empty files
+        self._send(work, manifest)
         with lock.still_ours() if lock else nullcontext():  # a successor waits until the rename is done (ADR 7)
             return self._put(work, manifest)
+
+    def _send(self, work: Path, manifest: Manifest) -> None:
+        """Prepare the commit outside of the lock's guard, for stores that take long for it."""
 
     def _put(self, work: Path, manifest: Manifest) -> Manifest:
         target = self.folder(manifest.kind, manifest.key)
@@ -201,7 +213,7 @@ class Store:
         """Manifest of the only artifact whose key starts with `prefix`. Raises `BadInput` for none or several."""
         matches = [manifest for manifest in self.ls() if manifest.key.startswith(prefix)]
         if len(matches) != 1:
-            raise BadInput(f"{len(matches)} artifacts in {self.root} have a key that starts with {quoted(prefix)}")
+            raise BadInput(f"{len(matches)} artifacts in {self} have a key that starts with {quoted(prefix)}")
         return matches[0]
 
 

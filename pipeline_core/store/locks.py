@@ -154,11 +154,14 @@ class Lock:
         while not self._finished() and not self.take():
             if self._stopping():
                 raise Stopped("the run was stopped while it waited for another process that makes the same")
-            if not has_reported and (owner := owner_of(self._path)):
+            if not has_reported and (owner := self._owner()):
                 self._on_wait(owner)
                 has_reported = True
             time.sleep(self._poll_seconds)
         return self
+
+    def _owner(self) -> dict[str, Any] | None:
+        return owner_of(self._path)
 
     def __exit__(self, *_: object) -> None:
         self.release()

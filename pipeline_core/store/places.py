@@ -23,22 +23,27 @@ class Places:
     data_root: Path | None
     tracking: str = "mlflow"
     """Tracking backend, `NAME` or `NAME:ADDRESS` (`pipeline_core.tracking.opening`)."""
+    bucket: str = ""
+    """Address of the store if it is a bucket (`s3://bucket/prefix`); `store` is then its cache on this machine."""
 
     @classmethod
     def from_environment(cls) -> Places:
         """Read `EVENHAND_HOME` (default `~/.evenhand`); `EVENHAND_STORE`, `MLFLOW_TRACKING_URI` replace places in it.
 
-        `EVENHAND_DATA`: folder of local data files. `EVENHAND_TRACKING`: tracking backend (default: MLflow).
+        `EVENHAND_STORE` may be a bucket, its cache is `EVENHAND_CACHE`. `EVENHAND_DATA`: folder of local data files.
+        `EVENHAND_TRACKING`: tracking backend (default: MLflow).
         """
         home = _folder("EVENHAND_HOME") or user_path("~/.evenhand").resolve()
-        store, data = _folder("EVENHAND_STORE"), _folder("EVENHAND_DATA")
+        bucket = address if "://" in (address := os.environ.get("EVENHAND_STORE", "")) else ""
+        store = (_folder("EVENHAND_CACHE") or home / "cache" / "store") if bucket else _folder("EVENHAND_STORE")
         return cls(
             home=home,
             store=store or home / "store",
             tracking_uri=os.environ.get("MLFLOW_TRACKING_URI") or address_of(home / "mlflow.db"),
             artifact_root=(home / "mlartifacts").as_uri(),
-            data_root=data,
+            data_root=_folder("EVENHAND_DATA"),
             tracking=os.environ.get("EVENHAND_TRACKING") or cls.tracking,
+            bucket=bucket,
         )
 
     def check(self, *, writable: bool = False) -> None:
