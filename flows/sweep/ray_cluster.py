@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 LOCAL = "local"
 """Stands for a cluster that lives as long as this process, on loopback."""
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+ON_LOOPBACK = ("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+"""Keeps Ray on loopback, on any system: else it replaces 127.0.0.1 by the host's address, and binds all interfaces."""
 HANDED_ON = ("EVENHAND_DATA", "EVENHAND_CATALOG", "HF_HUB_OFFLINE", "HF_HOME", *(
     "DO_NOT_TRACK", "MLFLOW_DISABLE_TELEMETRY", "PREFECT_LOGGING_LEVEL"))  # fmt: skip
 """Variables of this process that the cluster's workers get, besides the places."""
@@ -34,6 +36,8 @@ def ray_runner(address: str) -> Iterator[RayTaskRunner[Any]]:
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    if address == LOCAL:  # before the import, which reads it
+        os.environ.setdefault(*ON_LOOPBACK)
     try:
         import ray
         from prefect_ray import RayTaskRunner

@@ -51,9 +51,9 @@ def _without_groups(evaluations: Sequence[ModelEvaluation], pair: Chosen | None)
 def _notes(report: SweepReport) -> Iterator[str]:
     if report.bias:
         yield (
-            "The front holds the settings that no other setting beats in both values. A setting is behind it if "
-            "another one is no worse in both values and clearly better in one: the 95 % interval of the difference, over the "
-            "same items, leaves out zero. It is not clearly behind if the values say so, but no interval does."
+            "The front holds the settings that no other beats in both values. A setting is behind it if another one "
+            "is no worse in both values and clearly better in one: the 95 % interval of the difference, over the same "
+            "items, leaves out zero. It is not clearly behind if the values say so, but no interval does."
         )
         yield (
             "Intervals are not corrected for the number of settings, and a front is chosen after looking: the values "
@@ -66,6 +66,10 @@ def _notes(report: SweepReport) -> Iterator[str]:
         )
     elif any(candidate.seeds for candidate in report.candidates):
         yield "Every setting has one training seed: intervals generalise to new items and not to new seeds."
+    for title in (report.bias, report.capability):
+        reasons = {one.reason for one in report.row(title).cells if one.value is None} if title else set()
+        if reasons and not report.placed:
+            yield f"{title} is measured nowhere ({'; '.join(sorted(reasons))}), so there is no front."
     most = max((len(candidate.seeds) for candidate in report.candidates), default=0)
     for candidate in report.candidates:
         if candidate.model != BASE and len(candidate.seeds) < most:

@@ -13,8 +13,6 @@ from pipeline_core.report.sweep.model import Candidate, SweepReport
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MOST_NAMED = 12
-"""Settings on the front that the trade-off names; more would cover each other."""
 FADED = {"front": 1.0, "open": 0.75, "beaten": 0.3}
 
 
@@ -35,12 +33,15 @@ def trade_off(report: SweepReport) -> str:
                     (axes.hlines(y.value, low, high, colors=colour, linewidth=1, alpha=0.6 * faded) if line == "h"
                      else axes.vlines(x.value, low, high, colors=colour, linewidth=1, alpha=0.6 * faded))  # fmt: skip
             filled = colour if one.standing == "front" else "none"
+            place = str(report.candidates.index(one) + 1)  # as in the table: labels would cover each other
+            axes.annotate(
+                place, (x.value, y.value), (6, 5), textcoords="offset points", fontsize=8, color=colour, alpha=faded
+            )
             axes.plot([x.value], [y.value], "o", markersize=8, color=colour, mfc=filled, mew=1.6, alpha=faded)
         front = sorted(point for one in shown if one.standing == "front" and (point := _point(one, across, up)))
         axes.plot(
             [x for x, _ in front], [y for _, y in front], color=charts.INK, linewidth=1, linestyle=(0, (4, 3)), zorder=0
         )
-        _name_front(axes, shown, across, up)
         axes.margins(x=0.08, y=0.08)
         axes.grid(axis="both")
         axes.set_xlabel(_axis_name(across))
@@ -52,17 +53,6 @@ def trade_off(report: SweepReport) -> str:
 def _point(one: Candidate, across: MeasureRow, up: MeasureRow) -> tuple[float, float] | None:
     x, y = across.cell(one.label).value, up.cell(one.label).value
     return None if x is None or y is None else (x, y)
-
-
-def _name_front(axes: Axes, shown: Sequence[Candidate], across: MeasureRow, up: MeasureRow) -> None:
-    front = [(point, one) for one in shown if one.standing == "front" and (point := _point(one, across, up))]
-    middle = sum(x for (x, _), _ in front) / max(1, len(front))
-    for (x, y), one in front[:MOST_NAMED]:
-        right = x > middle or len(front) == 1
-        axes.annotate(
-            one.label, (x, y), (-7 if right else 7, 6), textcoords="offset points", fontsize=8,
-            ha="right" if right else "left", va="bottom",
-        )  # fmt: skip
 
 
 def _axis_name(row: MeasureRow) -> str:
