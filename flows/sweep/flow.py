@@ -14,7 +14,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.final_states import cancel_unbegun, close_abandoned
 from flows.sweep.plan import SweepPlan, plan_sweep
-from flows.sweep.points import DeploymentEngine, Engine, HereEngine, PointRun, carry_out_point
+from flows.sweep.points import DeploymentEngine, HereEngine, PointEngine, PointRun, carry_out_point
 from flows.sweep.records import SweepRecord, sole
 from flows.sweep.report import tracked_sweep, write_report
 from flows.sweep.settings import SweepSettings
@@ -104,7 +104,7 @@ def _submit(runner: ThreadPoolTaskRunner[Any], run: PointRun) -> PrefectFuture[A
     return runner.submit(named, {"run": run})
 
 
-def _engine(plan: SweepPlan, settings: SweepSettings, stop: threading.Event) -> Engine:
+def _engine(plan: SweepPlan, settings: SweepSettings, stop: threading.Event) -> PointEngine:
     def command(point: GridPoint) -> str:
         return shlex.join(["evenhand", "run", plan.source, *point.overrides])
 

@@ -30,7 +30,7 @@ from pipeline_core.store.locks import Stopped
 from pipeline_core.store.places import Places
 
 
-class Engine(Protocol):
+class PointEngine(Protocol):
     """Runs a point and writes what it knows of the run into the point's record."""
 
     def __call__(self, point: GridPoint, record: PointRecord) -> None:
@@ -40,7 +40,7 @@ class Engine(Protocol):
 class PointRun:
     """A point and its record. A plain class: Prefect does not traverse it."""
 
-    def __init__(self, point: GridPoint, sweep: SweepRecord, engine: Engine, stopping: threading.Event) -> None:
+    def __init__(self, point: GridPoint, sweep: SweepRecord, engine: PointEngine, stopping: threading.Event) -> None:
         self.point, self.sweep, self.engine, self.stopping = point, sweep, engine, stopping
         self.record = sweep.points[point.id]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -44,8 +45,10 @@ def ray_runner(address: str) -> Iterator[RayTaskRunner[Any]]:
     except ImportError as error:
         raise BadInput(f"--ray needs Ray, which is not installed here ({error}): pip install 'evenhand[ray]'") from None
     runner = RayTaskRunner(None if address == LOCAL else address, _options(address))
+    handler = signal.getsignal(signal.SIGTERM)
     try:
         runner.__enter__()
+        signal.signal(signal.SIGTERM, handler)  # Ray has set its own, which ends the process at once
     except (ConnectionError, ValueError, RuntimeError) as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise BadInput(f"--ray: no cluster can be used at {address}: {shortened(first)}") from None

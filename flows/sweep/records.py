@@ -22,7 +22,7 @@ PointStatus = Literal["waiting", "running", "completed", "failed", "cancelled"]
 
 
 class PointRecord(BaseModel):
-    """How a point ended."""
+    """End of a point, and its run."""
 
     number: int
     values: dict[str, str]
@@ -42,7 +42,7 @@ class PointRecord(BaseModel):
 
 
 class SweepRecord(BaseModel):
-    """How a sweep goes: its points by their ids."""
+    """State of a sweep: its points by their ids."""
 
     sweep_id: str
     name: str

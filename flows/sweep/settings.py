@@ -38,13 +38,13 @@ class SweepSettings(BaseModel):
     ray: str | None = None
     """Ray cluster that makes the stages: its address, or `local` for one that lives as long as the sweep."""
     resources: dict[str, Resources] = {}
-    """What a stage asks of Ray, by the kind of stage."""
+    """Requests of stages to Ray, by the kind of stage."""
     bias: str = ""
     capability: str = ""
 
     @property
     def engine(self) -> str:
-        """How the points run, in words."""
+        """Place where the points run, in words."""
         if self.deployment:
             return f"points run by the deployment {self.deployment}"
         if self.ray:

@@ -62,7 +62,7 @@ def _pools(points: Sequence[PointEvaluations], read: Mapping[str, ModelEvaluatio
 
 
 def _joined(pools: Sequence[_Pool]) -> list[_Pool]:
-    """One pool for all that have the same artifacts: the axes in which they differ do not reach the model.
+    """Joins the pools that have the same artifacts: the axes in which they differ do not reach the model.
 
     A pool that lacks some seeds of another, since points failed, has the same artifacts as far as it goes.
     """

@@ -70,7 +70,7 @@ class SweepReport(ReportPart):
     created: str = ""
     command: str = ""
     engine: str = ""
-    """How the points were run, in words."""
+    """Place where the points were run, in words."""
     axes: list[SweptAxis]
     points: list[SweepPoint]
     candidates: list[Candidate] = []

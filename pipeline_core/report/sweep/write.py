@@ -76,7 +76,7 @@ def words_of(values: Mapping[str, str]) -> str:
 
 
 def apart(one: Candidate) -> str:
-    """What the intervals say beside the values: who is clearly better, or who is not told apart."""
+    """Verdict of the intervals beside the values: settings that are clearly better, or not told apart."""
     if one.standing == "beaten":
         return f"clearly behind {_some(one.behind)}"
     if one.standing == "open":
