@@ -42,7 +42,7 @@ def ray_stage(job: dict[str, Any], name: str, parent: str, made: dict[str, Stage
 
 
 def make_stages(plan: SweepPlan, settings: SweepSettings, parent: str) -> dict[str, str]:
-    """Make all distinct stages that are not in the store; messages of those that failed, by recipe.
+    """Make all distinct stages, or find them in the store; messages of those that failed, by recipe.
 
     Raises:
         BadInput: Ray is not installed, or there is no cluster at the address.
