@@ -65,7 +65,7 @@ $(BIN)/.installed-dev: $(BIN)/.installed
 
 # With the optional packages whose tests skip without them.
 $(BIN)/.installed-all: $(BIN)/.installed-dev
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,gguf,lm-eval,detoxify,postgres,auth,docker,kubernetes,s3]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,gguf,lm-eval,detoxify,postgres,auth,docker,kubernetes,s3,ray]"
 	touch $@
 
 $(BIN)/.installed-mutants: $(BIN)/.installed-dev

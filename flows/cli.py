@@ -24,6 +24,7 @@ from flows.commands import (
     stack,
     store,
     study,
+    sweep,
     track,
 )
 
@@ -43,6 +44,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.command("run")(run.run)
+app.command("sweep")(sweep.sweep)
 app.command("check")(check.check)
 app.add_typer(plugins.app, name="plugins")
 app.add_typer(data.app, name="data")

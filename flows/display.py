@@ -117,6 +117,41 @@ class ProgressBars(Display):
             self._progress.remove_task(self._bars.pop(name))
 
 
+class Prefixed(Display):
+    """Passes everything to another display, with a text before the stages' names, such as the number of a run."""
+
+    def __init__(self, shown: Display, prefix: str) -> None:
+        self._shown, self._prefix = shown, prefix
+
+    def started(self, name: str) -> None:
+        """Called when a stage begins."""
+        self._shown.started(self._prefix + name)
+
+    def event(self, name: str, event: Mapping[str, Any]) -> None:
+        """Show a training event of a running stage."""
+        self._shown.event(self._prefix + name, event)
+
+    def waiting(self, name: str, owner: Mapping[str, Any]) -> None:
+        """Show that the stage waits for another process."""
+        self._shown.waiting(self._prefix + name, owner)
+
+    def finished(self, name: str, result: StageResult) -> None:
+        """Show that a stage has finished."""
+        self._shown.finished(self._prefix + name, result)
+
+    def stopped(self, name: str) -> None:
+        """Show that an interrupt ended a stage."""
+        self._shown.stopped(self._prefix + name)
+
+    def failed(self, name: str, error: BaseException) -> None:
+        """Show that a stage failed."""
+        self._shown.failed(self._prefix + name, error)
+
+    def note(self, text: str) -> None:
+        """Show a line that belongs to no stage."""
+        self._shown.note(text)
+
+
 def figures(metrics: Mapping[str, Any], shown: Mapping[str, str] = SHOWN) -> str:
     """Main metrics as text, `loss 0.53  reward 1.2`; values that are not finite are left out."""
     numbers = finite(metrics)

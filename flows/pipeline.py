@@ -90,7 +90,10 @@ def pipeline(
     """
     if deployment.id:
         refuse_relative_places()
-    return run_pipeline(_resolve(preset, overrides or [], config), command)
+    try:
+        return run_pipeline(_resolve(preset, overrides or [], config), command)
+    except Stopped as error:
+        return Cancelled(message=str(error))  # type: ignore[return-value] # Prefect takes it as the final state
 
 
 def _resolve(preset: str | None, overrides: list[str], config: PipelineConfig | None) -> PipelineConfig:
@@ -124,7 +127,9 @@ def run_pipeline(config: PipelineConfig, command: str | None = None) -> RunRecor
             try:
                 _run_all(PipelineRun(config, tracking, parent), record, places.runs, command)
             except BaseException as error:
-                record.status = "failed" if isinstance(error, Exception) else "killed"
+                record.status = "killed" if isinstance(error, Stopped) or not isinstance(error, Exception) else "failed"
+                if isinstance(error, Stopped):
+                    parent.finish("KILLED")
                 raise
             finally:
                 record.end().write(places.runs)
@@ -141,6 +146,8 @@ def run_pipeline(config: PipelineConfig, command: str | None = None) -> RunRecor
 
 def _run_all(run: PipelineRun, record: RunRecord, runs: Path, command: str | None) -> None:
     errors = _run_stages(run, record, runs)
+    if run.stopping.is_set():  # by somebody who runs other pipelines too, such as a sweep
+        raise Stopped("the run was stopped")
     if any(result.stage == "evaluate" for result in run.results.values()):
         with _recording(record, "report", errors):  # a report that fails keeps the stages' results
             paths = report(run, runs / record.run_id, command)

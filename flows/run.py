@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import httpx
@@ -38,6 +39,9 @@ POLL_SECONDS = 2.0
 PATIENCE_SECONDS = 600.0
 """Seconds the Prefect server may be unreachable before a remote stage counts as failed."""
 
+stop_of_all: ContextVar[threading.Event | None] = ContextVar("stop_of_all", default=None)
+"""Event that stops all pipeline runs of this process together; None: each has its own."""
+
 
 class PipelineRun:
     """State shared by a run's tasks; `results` by planned stage id. A plain class: Prefect does not traverse it."""
@@ -48,7 +52,7 @@ class PipelineRun:
         self.tracking = tracking
         self.parent = parent
         self.results: dict[str, StageResult] = {}
-        self.stopping = threading.Event()
+        self.stopping = stop_of_all.get() or threading.Event()
         self._slots = threading.Semaphore(config.runner.concurrency)
 
     def carry_out(self, planned: PlannedStage, made: Mapping[str, StageResult]) -> StageResult:
@@ -86,7 +90,7 @@ def _run_remotely(job: Job, name: str, parent: str, deployment: str, stopping: C
     """
     parameters = {"job": job.model_dump(mode="json"), "name": name, "parent": parent}
     try:
-        # No time-out of Prefect's: `_wait` looks for a stop of this run too.
+        # No time-out of Prefect's: `wait_for_end` looks for a stop of this run too.
         started = run_deployment(
             deployment,
             parameters=parameters,
@@ -98,7 +102,7 @@ def _run_remotely(job: Job, name: str, parent: str, deployment: str, stopping: C
     except ObjectNotFound:
         raise BadInput(f"runner.deployment: the Prefect server knows no deployment {deployment!r}") from None
     assert isinstance(started, FlowRun)
-    state = _wait(started, stopping)
+    state = wait_for_end(started, stopping)
     if state.name == BAD_INPUT:
         raise BadInput(f"{state.message}\nits run on {deployment}")
     if not state.is_completed():
@@ -106,8 +110,13 @@ def _run_remotely(job: Job, name: str, parent: str, deployment: str, stopping: C
     return _from_store(job, deployment)
 
 
-def _wait(started: FlowRun, stopping: Callable[[], bool]) -> State[Any]:
-    """Wait for the final state of a run; a server outage is tolerated for `PATIENCE_SECONDS`."""
+def wait_for_end(started: FlowRun, stopping: Callable[[], bool]) -> State[Any]:
+    """Wait for the final state of a run; a server outage is tolerated for `PATIENCE_SECONDS`.
+
+    Raises:
+        Stopped: `stopping` returned True; the run is then cancelled.
+        StageFailed: the server has not answered for too long.
+    """
     heard = time.monotonic()
     with get_client(sync_client=True) as client:
         while True:

@@ -58,7 +58,7 @@ def require_server() -> str:
     check_network()
     configured = configured_url()
     if not configured:
-        raise BadInput("schedules need a Prefect server: `evenhand up` starts one, or set PREFECT_API_URL")
+        raise BadInput("pools and schedules need a Prefect server: `evenhand up` starts one, or set PREFECT_API_URL")
     _expect_answer(configured)
     return configured
 

@@ -27,7 +27,7 @@ def run(source: SourceArgument, overrides: OverridesArgument = None, as_json: As
 
     config = load_config(source, overrides or ())
     try:
-        with _signals_interrupt():
+        with signals_interrupt():
             record, error = _run(config, shlex.join(["evenhand", "run", source, *(overrides or ())]))
     except KeyboardInterrupt:
         say("interrupted; finished stages are kept, the same command goes on from there")
@@ -56,7 +56,7 @@ def _run(config: PipelineConfig, command: str) -> tuple[RunRecord, Exception | N
     if rows := _rows_in_words(config):
         say(rows)
     with (
-        prefect_api(Places.from_environment().home, _import_libraries),
+        prefect_api(Places.from_environment().home, import_libraries),
         display.for_terminal() as shown,
         display.warnings_on(shown),
     ):
@@ -85,7 +85,7 @@ def _rows_in_words(config: PipelineConfig) -> str:
     return f"{len(table)} rows of {config.data.entry}: {'; '.join(counts)}"
 
 
-def _import_libraries() -> None:
+def import_libraries() -> None:
     """Import the libraries that the run needs, while the server starts."""
     from pipeline_core.store.places import Places
     from pipeline_core.tracking.opening import backend_of
@@ -115,7 +115,7 @@ def _print_summary(record: RunRecord) -> None:
 
 
 @contextlib.contextmanager
-def _signals_interrupt() -> Iterator[None]:
+def signals_interrupt() -> Iterator[None]:
     """Treat SIGTERM and SIGHUP like Ctrl-C, so that workers end and the run is recorded as killed."""
 
     def interrupt(*_: Any) -> None:

@@ -1,0 +1,1 @@
+"""Sweeps: a grid of pipeline runs that share stages through the store."""
