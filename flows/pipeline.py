@@ -61,6 +61,7 @@ class RunFailed(EvenhandError):
         super().__init__(f"{summary}.\n{lines}")
         self.record = record
         self.exit_code = exit_code
+        self.is_gate_alone = not stages
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)  # the store is the cache (ADR 6)
@@ -78,7 +79,9 @@ def pipeline(
     overrides: list[str] | None = None,
     config: Config | None = None,
     command: str | None = None,
-) -> RunRecord:
+    keep: Keep | None = None,
+    watch: list[str] | None = None,
+) -> RunRecord | State[Any]:
     """Base model, data extension, reward model, policy optimisation, evaluation and report.
 
     Args:
@@ -86,10 +89,22 @@ def pipeline(
         overrides: Changes to the configuration, as on the command line: `policy.0.beta=0.2`, `seeds=0,1`.
         config: A complete configuration instead of a preset.
         command: Command that started the run, for the report.
+        keep: Runs of this deployment to keep; older ones are removed after the run. All are kept if not given.
+        watch: Measures whose worsening is told after a scheduled run: by default those of the gate, else all headlines.
     """
     if deployment.id:
         refuse_relative_places()
-    return run_pipeline(_resolve(preset, overrides or [], config), command)
+    try:
+        record = run_pipeline(_resolve(preset, overrides or [], config), command)
+        tell_of_worsening(record, watch)
+        return record
+    except RunFailed as failed:
+        if failed.is_gate_alone:  # a state of its own, by which notifications tell it from a failed stage
+            return Failed(name=GATE_BROKEN, message=str(failed), data=failed)
+        raise
+    finally:
+        if keep and deployment.name and not isinstance(sys.exception(), TerminationSignal | KeyboardInterrupt):
+            remove_old_runs(str(deployment.name), keep)
 
 
 def _resolve(preset: str | None, overrides: list[str], config: PipelineConfig | None) -> PipelineConfig:
@@ -111,7 +126,7 @@ def run_pipeline(config: PipelineConfig, command: str | None = None) -> RunRecor
     document = config.model_dump(mode="json")
     close_abandoned(places.runs)
     tag_run(config)
-    facts = {"run_name": flow_run.name, "flow_run_id": flow_run.id, "server": server_name()}
+    facts = {"run_name": flow_run.name, "flow_run_id": flow_run.id, "server": server_name(), **of_deployment()}
     tracking, begun = open_tracking(places), list[RunRecord]()
     try:
         with tracking, tracking.start_run(flow_run.name, few_parameters(config), run_tags(config, command)) as parent:
