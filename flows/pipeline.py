@@ -13,7 +13,7 @@ from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
 from prefect.runtime import deployment, flow_run
-from prefect.states import Cancelled
+from prefect.states import Cancelled, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.beforehand import check_sources
@@ -21,12 +21,16 @@ from flows.environment import refuse_relative_places
 from flows.final_states import cancel_unbegun, close_abandoned
 from flows.gate_stage import gate, register
 from flows.naming import run_name, tag_run
+from flows.nights.keep import Keep
+from flows.nights.removal import then_remove_old_runs
+from flows.nights.watching import tell_of_worsening
+from flows.notify.kinds import GATE_BROKEN
 from flows.records import RunRecord, StageRecord
 from flows.report_stage import report
 from flows.run import PipelineRun
 from flows.server import server_name
 from flows.stage import words_of
-from flows.tracked_facts import few_parameters, run_tags, write_config
+from flows.tracked_facts import few_parameters, of_deployment, run_tags, write_config
 from pipeline_core.checks.presets import preset_names
 from pipeline_core.checks.whole import load_config
 from pipeline_core.errors import BadInput, EvenhandError
@@ -81,7 +85,7 @@ def pipeline(
     command: str | None = None,
     keep: Keep | None = None,
     watch: list[str] | None = None,
-) -> RunRecord | State[Any]:
+) -> RunRecord:
     """Base model, data extension, reward model, policy optimisation, evaluation and report.
 
     Args:
@@ -94,17 +98,16 @@ def pipeline(
     """
     if deployment.id:
         refuse_relative_places()
-    try:
-        record = run_pipeline(_resolve(preset, overrides or [], config), command)
+    with then_remove_old_runs(deployment.name, keep):
+        try:
+            record = run_pipeline(_resolve(preset, overrides or [], config), command)
+        except RunFailed as failed:
+            if failed.is_gate_alone:
+                # A state of its own, by which notifications tell it from a failed stage. Prefect raises its exception.
+                return Failed(name=GATE_BROKEN, message=str(failed), data=failed)  # type: ignore[return-value]
+            raise
         tell_of_worsening(record, watch)
         return record
-    except RunFailed as failed:
-        if failed.is_gate_alone:  # a state of its own, by which notifications tell it from a failed stage
-            return Failed(name=GATE_BROKEN, message=str(failed), data=failed)
-        raise
-    finally:
-        if keep and deployment.name and not isinstance(sys.exception(), TerminationSignal | KeyboardInterrupt):
-            remove_old_runs(str(deployment.name), keep)
 
 
 def _resolve(preset: str | None, overrides: list[str], config: PipelineConfig | None) -> PipelineConfig:

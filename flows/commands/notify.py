@@ -29,7 +29,9 @@ BlockOption = Annotated[
 
 
 @app.command("add")
-def add(name: NotificationName, on: OnOption = None, address_from: VariableOption = VARIABLE, block: BlockOption = None) -> None:
+def add(
+    name: NotificationName, on: OnOption = None, address_from: VariableOption = VARIABLE, block: BlockOption = None
+) -> None:
     """Notify the webhook whose address EVENHAND_WEBHOOK holds, or a block of the server.
 
     The address may hold a token: it goes into an encrypted block of the Prefect server and is printed nowhere in full.

@@ -27,17 +27,10 @@ log = logging.getLogger(__name__)
 
 def compare_figures(now: RunFigures, before: RunFigures, against: str) -> list[MeasureChange]:
     """Differences of all figures that both runs have, from their intervals."""
-    return [
-        change
-        for row in now.rows
-        for cell in row.cells
-        if (earlier := before.figure(row.title, cell.model)) and (change := compare_cells(row, cell, earlier))
-        for change in [change.model_copy(update={"against": against, **_names(before)})]
-    ]
-
-
-def _names(run: RunFigures) -> dict[str, str]:
-    return {"run_id": run.run_id, "run_name": run.run_name}
+    names = {"against": against, "run_id": before.run_id, "run_name": before.run_name}
+    pairs = [(row, cell, before.figure(row.title, cell.model)) for row in now.rows for cell in row.cells]
+    changes = [compare_cells(row, cell, earlier) for row, cell, earlier in pairs if earlier]
+    return [change.model_copy(update=names) for change in changes if change]
 
 
 def compare_cells(row: PastRow, now: PastFigure, before: PastFigure) -> MeasureChange | None:
@@ -75,7 +68,7 @@ def compare_runs(
     paired: dict[tuple[str, str], ReportCell] = {}
     equal = set()
     for model in dict.fromkeys(change.model for change in changes):
-        if _digests(now[0], model) == _digests(before[0], model):
+        if _digests(now[0], model) == _digests(before[0], model) != set():
             equal.add(model)  # nothing was measured anew: no item differs
             continue
         try:

@@ -87,7 +87,9 @@ def unpin(places: Places, prefix: str) -> str:
     start = record.run_id if record else prefix
     found = [file for file in (store.root / ".pins").glob("*.json") if file.stem.startswith(start)]
     if len(found) != 1:
-        raise BadInput(f"{len(found)} pins have an id that starts with {quoted(prefix)}; `evenhand store pins` lists them")
+        raise BadInput(
+            f"{len(found)} pins have an id that starts with {quoted(prefix)}; `evenhand store pins` lists them"
+        )
     found[0].unlink()
     return found[0].stem
 

@@ -73,14 +73,14 @@ def watched(record: RunRecord, rows: Sequence[PastRow], watch: Sequence[str] | N
 
 
 def sentence(change: MeasureChange) -> str:
-    """`dpo: sandbox/bias rose from 8.8 [5.2, 12.3] to 14.2 [11.0, 17.5], by 5.4 [2.1, 8.7], since sandbox-2026-11-29-1`."""
-    before, now = (wording.figure(figure, change.unit) for figure in (change.before, change.now))
-    ends = f"[{wording.number(change.low, change.unit)}, {wording.number(change.high, change.unit)}]"
+    """Text such as `dpo: sandbox/bias rose by +5.4 pp [2.1, 8.7] since sandbox-2026-11-29-1, from 8.8 to 14.2`."""
+    low, high, before, now = (
+        wording.number(value, change.unit) for value in (change.low, change.high, change.before.value, change.now.value)
+    )
+    by = " ".join(filter(None, [wording.number(change.difference, change.unit, sign=True), change.unit]))
     verb = "rose" if change.difference > 0 else "fell"
-    by = wording.number(change.difference, change.unit, sign=True)
-    since = "the reference " if change.against == "reference" else ""
-    unit = f" {change.unit}" if change.unit else ""
-    return f"{change.model}: {change.title} {verb} from {before} to {now}, by {by} {ends}{unit}, since {since}{change.run_name}"
+    since = f"the reference {change.run_name}" if change.against == "reference" else change.run_name
+    return f"{change.model}: {change.title} {verb} by {by} [{low}, {high}] since {since}, from {before} to {now}"
 
 
 def _emit(record: RunRecord, worse: Sequence[MeasureChange]) -> None:

@@ -109,9 +109,7 @@ def _automation(name: str, kind: NotificationKind, document: BlockDocument) -> A
         trigger=EventTrigger(
             expect={*kind.events, TEST},
             match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*", _test_resource(name)]}),
-            match_related=ResourceSpecification(
-                {"prefect.resource.role": ["flow"], "prefect.resource.name": [*FLOWS]}
-            ),
+            match_related=ResourceSpecification({"prefect.resource.role": ["flow"], "prefect.resource.name": [*FLOWS]}),
             posture=Posture.Reactive,
             threshold=1,
             within=timedelta(0),
@@ -209,7 +207,9 @@ def test(name: str) -> list[Answer]:
                 if (payload := _acted(client, automation_id, since)) is not None:
                     answers.append(Answer(kind=waiting.pop(automation_id), fault=_fault(payload)))
             if time.monotonic() > end:
-                raise EvenhandError(f"the server has not acted within {ANSWER_SECONDS:.0f} s: {', '.join(waiting.values())}")
+                raise EvenhandError(
+                    f"the server has not acted within {ANSWER_SECONDS:.0f} s: {', '.join(waiting.values())}"
+                )
             time.sleep(POLL_SECONDS)
     return sorted(answers, key=lambda answer: list(KINDS).index(answer.kind))
 

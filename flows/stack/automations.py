@@ -54,6 +54,10 @@ def create_automations() -> None:
             client.create_automation(end_silent_runs())
         for automation in present:
             trigger = automation.trigger
-            if isinstance(trigger, EventTrigger) and HEARTBEAT in trigger.expect and not trigger.expect.issuperset(ENDS):
+            if (
+                isinstance(trigger, EventTrigger)
+                and HEARTBEAT in trigger.expect
+                and not trigger.expect.issuperset(ENDS)
+            ):
                 trigger.expect |= {*ENDS}
                 client.update_automation(automation.id, AutomationCore(**automation.model_dump(exclude={"id"})))
