@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel, TypeAdapter
 
 from flows.records import RunRecord, all_runs
-from pipeline_core.errors import BadInput, suggestion
+from pipeline_core.errors import BadInput
 from pipeline_core.files.atomic import replace_file
 from pipeline_core.files.json_files import Damaged, read_as
 from pipeline_core.gate.names import canonical, part_names
@@ -202,4 +202,4 @@ def find_title(text: str, runs: list[RunFigures]) -> str:
         return found[0]
     if found:
         raise BadInput(f"{text!r} may be one of {', '.join(sorted(found))}")
-    raise BadInput(f"unknown measure {text!r}. {suggestion(wanted, rows)} Measured: {', '.join(rows) or 'nothing'}.")
+    raise BadInput(f"unknown measure {text!r}. Measured were: {', '.join(rows) or 'none'}.")

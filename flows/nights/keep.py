@@ -1,4 +1,4 @@
-"""How many runs of a schedule are kept, and which of its runs may go."""
+"""Retention of a schedule: its limits, and the runs beyond them."""
 
 from __future__ import annotations
 

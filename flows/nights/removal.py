@@ -47,7 +47,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Removed:
-    """What goes, or what would go: runs, artifacts and versions, and why older runs stay."""
+    """Runs, artifacts and versions that go, or would go, and reasons why older runs stay."""
 
     runs: list[RunRecord] = field(default_factory=list)
     artifacts: list[cleanup.Removable] = field(default_factory=list)

@@ -46,7 +46,7 @@ class Notification(BaseModel):
     kinds: dict[str, bool]
 
 
-class Answer(BaseModel):
+class TestAnswer(BaseModel):
     """Result of a test message: empty if it was taken, else the fault."""
 
     kind: str
@@ -189,7 +189,7 @@ def remove(name: str) -> None:
             client.delete_block_document(document.id)
 
 
-def test(name: str) -> list[Answer]:
+def test(name: str) -> list[TestAnswer]:
     """Send a message of every kind on its real way: an event, the server's automation, the webhook.
 
     Raises:
@@ -205,7 +205,7 @@ def test(name: str) -> list[Answer]:
         while waiting:
             for automation_id in list(waiting):
                 if (payload := _acted(client, automation_id, since)) is not None:
-                    answers.append(Answer(kind=waiting.pop(automation_id), fault=_fault(payload)))
+                    answers.append(TestAnswer(kind=waiting.pop(automation_id), fault=_fault(payload)))
             if time.monotonic() > end:
                 raise EvenhandError(
                     f"the server has not acted within {ANSWER_SECONDS:.0f} s: {', '.join(waiting.values())}"

@@ -32,7 +32,9 @@ class NotificationKind:
     name: str
     events: tuple[str, ...]
     title: str
-    reason: str = "{{ flow_run.state.message }}"
+    reason: str = (
+        "{{ flow_run.state.message | replace('Flow run encountered an exception: ', '') | replace('RunFailed: ', '') }}"
+    )
 
 
 KINDS = {
@@ -61,7 +63,7 @@ def body(kind: NotificationKind, page: Callable[[str], str | None]) -> str:
     """Template of a message: preset, reason, and the address of the run's page, which `page` gives for an id."""
     link = page("{{ flow_run.id }}") or ""
     reason = kind.reason.replace("}}", f"| truncate({MOST_TEXT}) }}}}")
-    return _unless_test(f"preset {PRESET}\n{reason}\n{link}".rstrip(), "No run has done so; it works.")
+    return _unless_test(f"preset {PRESET}\n{reason}\n{link}".rstrip(), "This is a test: no run has done so.")
 
 
 def _unless_test(template: str, text: str) -> str:
