@@ -33,7 +33,13 @@ class Chosen:
     """Reasons by run id."""
 
 
-def choose(records: Sequence[RunRecord], keep: Keep, protected: Mapping[str, str], sizes: Mapping[str, int]) -> Chosen:
+def choose(
+    records: Sequence[RunRecord],
+    keep: Keep,
+    protected: Mapping[str, str],
+    sizes: Mapping[str, int],
+    elsewhere: Collection[str] = (),
+) -> Chosen:
     """Runs beyond the limits, oldest first.
 
     Args:
@@ -41,6 +47,7 @@ def choose(records: Sequence[RunRecord], keep: Keep, protected: Mapping[str, str
         keep: Limits.
         protected: Reasons by run id why a run stays: a pin, an alias.
         sizes: Bytes by artifact key.
+        elsewhere: Keys of artifacts that runs of other schedules, or of none, use.
     """
     newest_first = sorted(records, key=lambda record: -record.started)
     ended = [record for record in newest_first if not _goes_on(record)]
@@ -52,12 +59,12 @@ def choose(records: Sequence[RunRecord], keep: Keep, protected: Mapping[str, str
         ids |= _beyond_bytes([r for r in newest_first if r.run_id not in ids], keep.gb * GIGABYTE, sizes)
     stays = {run_id: protected[run_id] for run_id in ids if run_id in protected}
     remaining = [record for record in records if record.run_id not in ids or record.run_id in stays]
-    used = {stage.key for record in remaining for stage in record.stages}
+    used = {stage.key for record in remaining for stage in record.stages} | {*elsewhere}
     chosen = Chosen(stays=stays)
     for record in reversed(newest_first):
         if record.run_id in ids and record.run_id not in stays:
             if made := _made(record, used):
-                chosen.stays[record.run_id] = f"newer runs use what it has made ({', '.join(made)})"
+                chosen.stays[record.run_id] = f"other runs use what it has made ({', '.join(made)})"
             else:
                 chosen.old.append(record)
     return chosen

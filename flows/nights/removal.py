@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,8 @@ from prefect.client.schemas.filters import (
     DeploymentFilter,
     DeploymentFilterName,
     FlowRunFilter,
+    FlowRunFilterExpectedStartTime,
     FlowRunFilterParentFlowRunId,
-    FlowRunFilterStartTime,
     FlowRunFilterState,
 )
 from prefect.exceptions import ObjectNotFound
@@ -41,7 +41,7 @@ from pipeline_core.tracking.opening import open_tracking
 from pipeline_core.tracking.protocol import Tracking
 from pipeline_core.tracking.registry import Held
 
-FINAL = {"type": {"any_": ["COMPLETED", "FAILED", "CRASHED", "CANCELLED"]}}
+FINAL = ["COMPLETED", "FAILED", "CRASHED", "CANCELLED"]
 log = logging.getLogger(__name__)
 
 
@@ -144,7 +144,8 @@ class _Removal:
         records = all_runs(self.places.runs)
         mine = [record for record in records if record.deployment == deployment]
         held = self.tracking.held()
-        chosen = choose(mine, keep, self._protected(mine, records, held), sizes_of(self.store))
+        elsewhere = {stage.key for other in records if other.deployment != deployment for stage in other.stages}
+        chosen = choose(mine, keep, self._protected(mine, records, held), sizes_of(self.store), elsewhere)
         names = {record.run_id: record.run_name or record.run_id for record in mine}
         stays = {names[run_id]: reason for run_id, reason in chosen.stays.items()}
         gone = chosen.old if dry_run else [record for record in chosen.old if self._removed(record)]
@@ -154,7 +155,7 @@ class _Removal:
         freed = sizes if dry_run else cleanup.remove(self.store, removed.artifacts)
         removed.bytes = sum(freed.values())
         if not dry_run:
-            self._remove_without_record(deployment, [record for record in mine if record not in gone])
+            self._remove_without_record(deployment, gone, {record.flow_run_id for record in records})
             shorten_logs(self.places.home / "stack")
         return removed
 
@@ -206,27 +207,21 @@ class _Removal:
         used |= pinned_keys(self.store) | {Path(folder).name for folder in held.folders}
         yield from cleanup.unneeded(self.store, {key: end for key, end in until.items() if key not in used})
 
-    def _remove_without_record(self, deployment: str, remaining: list[RunRecord]) -> None:
-        """Delete ended flow runs of the deployment from before all remaining runs: starts that were cancelled."""
-        started = [record.started for record in remaining]
-        known = {record.flow_run_id for record in remaining}
-        if not started:
+    def _remove_without_record(self, deployment: str, gone: list[RunRecord], known: Collection[str | None]) -> None:
+        """Delete ended flow runs of the deployment from before the newest removed run: starts that were cancelled."""
+        if not gone:
             return
-        wanted = FlowRunFilter(
-            state=FlowRunFilterState.model_validate(FINAL),
-            start_time=FlowRunFilterStartTime(before_=from_timestamp(min(started)), is_null_=None),
-        )
-        never = FlowRunFilter(
-            state=FlowRunFilterState.model_validate(FINAL), start_time=FlowRunFilterStartTime(is_null_=True)
+        newest = from_timestamp(max(record.started for record in gone))
+        chosen = FlowRunFilter(
+            state=FlowRunFilterState.model_validate({"type": {"any_": FINAL}}),
+            expected_start_time=FlowRunFilterExpectedStartTime(before_=newest),
         )
         named = DeploymentFilter(name=DeploymentFilterName(any_=[deployment]))
         try:
             with get_client(sync_client=True) as client:
-                for chosen in (wanted, never):
-                    for run in client.read_flow_runs(flow_run_filter=chosen, deployment_filter=named, limit=200):
-                        due = run.expected_start_time
-                        if str(run.id) not in known and due and due.timestamp() < min(started):
-                            delete_flow_run(client, run.id)
+                for run in client.read_flow_runs(flow_run_filter=chosen, deployment_filter=named):
+                    if str(run.id) not in known:
+                        delete_flow_run(client, run.id)
         except Exception as error:
             log.warning("flow runs of %s without a record stay: %s", deployment, error)
 

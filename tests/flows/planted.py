@@ -43,7 +43,7 @@ class Planted:
         folder = store.partial(key)
         folder.mkdir(parents=True)
         (folder / "weights").write_bytes(b"x" * size)
-        facts = {"plugin": "dpo", "version": "1", "config": {}, "inputs": {}, "seconds": 1.0, "metrics": {}}
+        facts = {"plugin": "dpo", "config": {}, "inputs": {}, "data": {}, "seconds": 1.0, "metrics": {}}
         store.commit(kind, key, folder, stage="policy", label="dpo", seed=0, **facts)
         then = time.time() - days * DAY
         os.utime(store.folder(kind, key), (then, then))
