@@ -333,7 +333,7 @@ def a_year(planted, client, nights, keep):
     assert with_files == {one for run in runs for one in run[:2]}
     left = flow_runs() & {run[2] for run in [*made.values(), going_on]} | (flow_runs() & {stray})
     assert left == {run[2] for run in runs}
-    assert [version.version for version in client.search_model_versions("name = 'fair'")] == ["1"]
+    assert [int(version.version) for version in client.search_model_versions("name = 'fair'")] == [1]
     assert len(list((planted.places.home / "history").iterdir())) == len(done.runs) == nights + 1 - len(runs)
     return done
 
