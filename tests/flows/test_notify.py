@@ -171,9 +171,7 @@ def test_a_scheduled_run_with_a_worse_figure_is_told_once_over_the_same_items():
     assert f"since the reference {good.run_name}, from " in told[-1]
     assert watched(good, figures.rows, None) == {row.title for row in figures.rows if row.headline}
     (report := Places.from_environment().runs / bad.run_id / "report.json").write_text("{")
-    assert RunFigures.of(bad, report.parent.parent).fault.endswith(
-        "cannot be read: EOF while parsing an object at line 1 column 1"
-    )
+    assert f"{report} cannot be read: " in RunFigures.of(bad, report.parent.parent).fault
     flow(name="pipeline")(tell_of_worsening)(bad)  # it says so and raises nothing
 
 
