@@ -45,7 +45,7 @@ class Planted:
         (folder / "weights").write_bytes(b"x" * size)
         facts = {"plugin": "dpo", "config": {}, "inputs": {}, "data": {}, "seconds": 1.0, "metrics": {}}
         store.commit(kind, key, folder, stage="policy", label="dpo", seed=0, **facts)
-        then = time.time() - days * DAY
+        then = NOW - days * DAY
         os.utime(store.folder(kind, key), (then, then))
 
     def run(self, run_id, days, *, stages=(), rows=(), report=True, **facts):
