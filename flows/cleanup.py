@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from pipeline_core.files.json_files import Damaged, read_as
 from pipeline_core.store.artifacts import MANIFEST, Store
 from pipeline_core.store.locks import owner_of, unowned
 
-HOUR = 3600.0
+HOUR, MINUTE = 3600.0, 60.0
 log = logging.getLogger(__name__)
 
 
@@ -58,6 +58,35 @@ def find_waste(store: Store, keep: Collection[str] = (), unused_seconds: float =
     locks = [waste for waste in _locks(store) if waste.used < min(before, time.time() - HOUR)]
     # First what needs no lock: on a full disk it makes the room for the rest (R3).
     return list(_within(store, [*_trash(store), *unused, *locks]))
+
+
+def unneeded(store: Store, until: Mapping[str, float]) -> list[Removable]:
+    """Artifacts by key that nobody has used after the time `until` (with a minute for clocks), and their logs.
+
+    Inputs of work that goes on stay.
+    """
+    keys = until.keys() - set(_inputs_at_work(store))
+    folders = [folder for folder in store.root.glob("[!.]*/*/") if folder.name in keys]
+    unused = [folder for folder in folders if _last_used(folder) <= until[folder.name] + MINUTE]
+    logs = [store.root / ".logs" / f"{folder.name}.txt" for folder in unused]
+    waste = [Removable(folder, "artifact", _last_used(folder), folder.name) for folder in unused]
+    return list(_within(store, [*waste, *(Removable(file, "log", _last_used(file)) for file in logs if file.exists())]))
+
+
+def beyond(store: Store, most_bytes: float, keep: Collection[str] = (), gone: Collection[Path] = ()) -> list[Removable]:
+    """Artifacts that have to go, the longest unused first, so that all take `most_bytes` at most; none of `keep`.
+
+    `gone`: paths that are removed anyway.
+    """
+    keep = {*keep, *_inputs_at_work(store)}
+    present = [waste for waste in _artifacts(store, ()) if waste.path not in gone]
+    total = sum(waste.size for waste in present)
+    chosen = []
+    for waste in sorted(present, key=lambda waste: waste.used):
+        if total > most_bytes and waste.key not in keep and owner_of(store.lock_file(waste.key)) is None:
+            chosen.append(waste)
+            total -= waste.size
+    return list(_within(store, chosen))
 
 
 def _within(store: Store, found: Iterable[Removable]) -> Iterator[Removable]:

@@ -17,6 +17,8 @@ from flows.commands import (
     doctor,
     evaluate_predictions,
     export,
+    history,
+    notify,
     plugins,
     run,
     schedule,
@@ -55,6 +57,8 @@ app.command("up")(stack.up)
 app.command("down")(stack.down)
 app.command("status")(stack.status)
 app.add_typer(schedule.app, name="schedule")
+app.add_typer(notify.app, name="notify")
+app.command("history")(history.history)
 app.command("track")(track.track)
 app.command("export")(export.export)
 app.add_typer(store.app, name="store")

@@ -13,7 +13,7 @@ from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
 from prefect.runtime import deployment, flow_run
-from prefect.states import Cancelled
+from prefect.states import Cancelled, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.beforehand import check_sources
@@ -21,13 +21,17 @@ from flows.environment import refuse_relative_places
 from flows.final_states import cancel_unbegun, close_abandoned
 from flows.gate_stage import gate, register
 from flows.naming import run_name, tag_run
+from flows.nights.keep import Keep
+from flows.nights.removal import then_remove_old_runs
+from flows.nights.watching import tell_of_worsening
+from flows.notify.kinds import GATE_BROKEN
 from flows.records import RunRecord, StageRecord
 from flows.report_stage import report
 from flows.run import PipelineRun
 from flows.server import server_name
 from flows.shared_store import publish_kept
 from flows.stage import words_of
-from flows.tracked_facts import few_parameters, run_tags, write_config
+from flows.tracked_facts import few_parameters, of_deployment, run_tags, write_config
 from pipeline_core.checks.presets import preset_names
 from pipeline_core.checks.whole import load_config
 from pipeline_core.errors import BadInput, EvenhandError
@@ -62,6 +66,7 @@ class RunFailed(EvenhandError):
         super().__init__(f"{summary}.\n{lines}")
         self.record = record
         self.exit_code = exit_code
+        self.is_gate_alone = not stages
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)  # the store is the cache (ADR 6)
@@ -79,6 +84,8 @@ def pipeline(
     overrides: list[str] | None = None,
     config: Config | None = None,
     command: str | None = None,
+    keep: Keep | None = None,
+    watch: list[str] | None = None,
 ) -> RunRecord:
     """Base model, data extension, reward model, policy optimisation, evaluation and report.
 
@@ -87,13 +94,23 @@ def pipeline(
         overrides: Changes to the configuration, as on the command line: `policy.0.beta=0.2`, `seeds=0,1`.
         config: A complete configuration instead of a preset.
         command: Command that started the run, for the report.
+        keep: Runs of this deployment to keep; older ones are removed after the run. All are kept if not given.
+        watch: Measures whose worsening is told after a scheduled run: by default those of the gate, else all headlines.
     """
     if deployment.id:
         refuse_relative_places()
-    try:
-        return run_pipeline(_resolve(preset, overrides or [], config), command)
-    except Stopped as error:
-        return Cancelled(message=str(error))  # type: ignore[return-value] # Prefect takes it as the final state
+    with then_remove_old_runs(deployment.name, keep):
+        try:
+            record = run_pipeline(_resolve(preset, overrides or [], config), command)
+        except Stopped as error:
+            return Cancelled(message=str(error))  # type: ignore[return-value] # Prefect takes it as the final state
+        except RunFailed as failed:
+            if failed.is_gate_alone:
+                # A state of its own, by which notifications tell it from a failed stage. Prefect raises its exception.
+                return Failed(name=GATE_BROKEN, message=str(failed), data=failed)  # type: ignore[return-value]
+            raise
+        tell_of_worsening(record, watch)
+        return record
 
 
 def _resolve(preset: str | None, overrides: list[str], config: PipelineConfig | None) -> PipelineConfig:
@@ -115,7 +132,7 @@ def run_pipeline(config: PipelineConfig, command: str | None = None) -> RunRecor
     document = config.model_dump(mode="json")
     close_abandoned(places.runs)
     tag_run(config)
-    facts = {"run_name": flow_run.name, "flow_run_id": flow_run.id, "server": server_name()}
+    facts = {"run_name": flow_run.name, "flow_run_id": flow_run.id, "server": server_name(), **of_deployment()}
     tracking, begun = open_tracking(places), list[RunRecord]()
     try:
         with tracking, tracking.start_run(flow_run.name, few_parameters(config), run_tags(config, command)) as parent:

@@ -95,9 +95,15 @@ class RunRecord(BaseModel):
     """Id of the flow run in Prefect."""
     server: str | None = None
     """The Prefect server that knows the flow run (`flows.server.server_name`)."""
+    deployment: str | None = None
+    """Name of the deployment that the run belongs to: that of its schedule."""
+    scheduled: bool = False
+    """True if a schedule started the run, and not a person."""
+    commit: str | None = None
+    """Commit of the code in a checkout."""
 
     @classmethod
-    def begin(cls, run_id: str, name: str, config: dict[str, Any], **facts: str | None) -> RunRecord:
+    def begin(cls, run_id: str, name: str, config: dict[str, Any], **facts: str | bool | None) -> RunRecord:
         """Record of a run that starts now, in this process."""
         begun = {"started": time.time(), "process": Process.current()}
         return cls(run_id=run_id, name=name, config=config, **begun, **facts)

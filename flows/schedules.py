@@ -6,7 +6,7 @@ Parameters live in deployments: Prefect empties those of a schedule when it is p
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -90,10 +90,12 @@ def _by_name(one: Scheduled) -> str:
     return one.name
 
 
-def add_schedule(name: str, source: str, overrides: Sequence[str], times: Times, pool: str) -> Scheduled:
+def add_schedule(
+    name: str, source: str, overrides: Sequence[str], times: Times, pool: str, more: Mapping[str, Any] = {}
+) -> Scheduled:
     """Deploy the pipeline under `name`, with its configuration and its times. One run of it goes on at a time.
 
-    A preset stays a preset: the worker's own is taken. A file is sent whole.
+    A preset stays a preset: the worker's own is taken. A file is sent whole. `more`: further parameters of the flow.
 
     Raises:
         BadInput: the configuration or the times are invalid, or the name is taken.
@@ -104,6 +106,7 @@ def add_schedule(name: str, source: str, overrides: Sequence[str], times: Times,
     parameters: dict[str, Any] = {"preset": source, "overrides": list(overrides)}
     if source not in preset_names():
         parameters = {"preset": None, "config": config.model_dump(mode="json", exclude_unset=True)}
+    parameters |= more
     with get_client(sync_client=True) as client:
         with contextlib.suppress(ObjectNotFound):
             client.read_deployment_by_name(f"{FLOW}/{name}")
@@ -140,6 +143,12 @@ def set_active(name: str, active: bool) -> Scheduled:
                     client.update_deployment_schedule(deployment.id, schedule.id, active=True)
             client.request("POST", "/deployments/{id}/schedule", path_params=here, json={}).raise_for_status()
         return _described(client, client.read_deployment(deployment.id))
+
+
+def parameters_of(name: str) -> dict[str, Any]:
+    """Parameters of a schedule's runs. Raises `UnknownName`."""
+    with _found(name) as (_, deployment):
+        return deployment.parameters
 
 
 def remove_schedule(name: str) -> None:

@@ -49,8 +49,8 @@ def prefect_api(home: Path, meanwhile: Callable[[], object] = lambda: None) -> I
         yield url
 
 
-def require_server() -> str:
-    """Address of the configured Prefect server.
+def require_server(what: str = "schedules") -> str:
+    """Address of the configured Prefect server, which `what` need.
 
     Raises:
         BadInput: none is configured, or it does not answer.
@@ -58,7 +58,7 @@ def require_server() -> str:
     check_network()
     configured = configured_url()
     if not configured:
-        raise BadInput("pools and schedules need a Prefect server: `evenhand up` starts one, or set PREFECT_API_URL")
+        raise BadInput(f"{what} need a Prefect server: `evenhand up` starts one, or set PREFECT_API_URL")
     _expect_answer(configured)
     return configured
 

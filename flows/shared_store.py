@@ -6,6 +6,7 @@ import hashlib
 import logging
 import socket
 
+from flows.nights.pins import pinned_keys
 from flows.records import keys_in_use
 from pipeline_core.errors import BadInput, EvenhandError, quoted
 from pipeline_core.objects.cleanup import find_unused, keep_for, remove_unused
@@ -17,7 +18,7 @@ from pipeline_core.store.locks import unowned
 from pipeline_core.store.places import Places
 
 NEWEST = 10
-"""Runs of a home whose artifacts no other home's cleanup removes, besides registered models."""
+"""Runs of a home whose artifacts no other home's cleanup removes, besides registered and pinned ones."""
 log = logging.getLogger(__name__)
 
 
@@ -25,7 +26,7 @@ def publish_kept(places: Places, newest: int = NEWEST) -> None:
     """Tell the other hosts that share a bucket what this home's runs keep; a failure is a warning."""
     if places.bucket:
         try:
-            keep_for(open_store(places), _home_name(places), keys_in_use(places.runs, newest))
+            keep_for(open_store(places), _home_name(places), _kept(places, newest))
         except EvenhandError as error:
             log.warning("other hosts do not know what this home keeps: %s", error)
 
@@ -36,10 +37,14 @@ def clean_up(
     """Remove unused artifacts of the bucket; returns kinds of waste and freed bytes, by address."""
     store = open_store(places)
     publish_kept(places, newest)
-    unused = find_unused(store, keys_in_use(places.runs, newest), unused_seconds)
+    unused = find_unused(store, _kept(places, newest), unused_seconds)
     freed = {str(each): each.size for each in unused} if dry_run else remove_unused(store, unused)
     found = {f"{store}/{each}": each.what for each in unused}
     return found, {f"{store}/{name}": size for name, size in freed.items()}
+
+
+def _kept(places: Places, newest: int) -> set[str]:
+    return keys_in_use(places.runs, newest) | pinned_keys(Store(places.store))
 
 
 def remove_artifact(store: Store, prefix: str) -> str:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from prefect.runtime import flow_run, task_run
+from prefect.context import FlowRunContext
+from prefect.runtime import deployment, flow_run, task_run
 from prefect.utilities.urls import url_for
 
 from flows.server import PRIVATE, server_name
@@ -65,3 +66,14 @@ def _link(kind: str, run_id: str, text: str) -> str:
         return ""
     address = url_for(kind, obj_id=run_id)
     return f"[{text}]({address})" if address else ""
+
+
+def of_deployment() -> dict[str, str | bool | None]:
+    """Facts for the run's record: its deployment, if a schedule has started it, and the commit of the code."""
+    context = FlowRunContext.get()
+    started = context.flow_run if context else None
+    return {
+        "deployment": deployment.name if deployment.id else None,
+        "scheduled": bool(started and started.auto_scheduled),
+        "commit": commit(),
+    }

@@ -9,9 +9,7 @@ import typer
 from flows.output import AsJson, console, print_json, say
 
 if TYPE_CHECKING:
-    from flows.records import RunRecord, StageRecord
-    from pipeline_core.report.figures.collect import ModelEvaluation
-    from pipeline_core.store.artifacts import Store
+    from flows.records import RunRecord
 
 RunArgument = Annotated[
     str, typer.Argument(metavar="RUN", help="The beginning of a run's id, or `last` for the newest completed one.")
@@ -30,6 +28,7 @@ def compare(run: RunArgument, a: A, b: B, as_json: AsJson = False) -> None:
     "Seeds": difference seed by seed, if both models have two seeds or more.
     Its interval (Student's t) generalises to new training seeds on these items.
     """
+    from flows.evaluations import evaluations_of
     from flows.records import find_run
     from pipeline_core.errors import BadInput
     from pipeline_core.store.artifacts import Store
@@ -38,7 +37,8 @@ def compare(run: RunArgument, a: A, b: B, as_json: AsJson = False) -> None:
     places = Places.from_environment()
     if (record := find_run(places.runs, run)) is None:
         raise BadInput(f"no run in {places.runs} has an id that starts with {run!r}")
-    evaluations = _evaluations(record, (a, b), Store.from_environment())
+    _check(record, (a, b))
+    evaluations = evaluations_of(record, (a, b), Store.from_environment())
     from pipeline_core.report.figures.pairs import pair_of
     from pipeline_core.report.render.terminal import render_pair
 
@@ -51,19 +51,8 @@ def compare(run: RunArgument, a: A, b: B, as_json: AsJson = False) -> None:
     render_pair(console(), pair, f"{record.name} {record.run_id[:12]}")
 
 
-def _evaluations(record: RunRecord, labels: tuple[str, str], store: Store) -> list[ModelEvaluation]:
-    """Evaluations of two models in a run, read from the store.
-
-    Raises:
-        BadInput: equal labels, a model that was not evaluated, or a missing artifact.
-    """
-    from pipeline_core.report.figures.collect import collect
-
-    stages = _stages(record, labels)
-    return collect([stage.model_dump() | _place(stage, store) for stage in stages]).about("model")
-
-
-def _stages(record: RunRecord, labels: tuple[str, str]) -> list[StageRecord]:
+def _check(record: RunRecord, labels: tuple[str, str]) -> None:
+    """Raise `BadInput` for equal labels, or a model that the run has not evaluated."""
     from pipeline_core.errors import BadInput, check_known
 
     stages = [stage for stage in record.stages if stage.stage == "evaluate"]
@@ -73,22 +62,3 @@ def _stages(record: RunRecord, labels: tuple[str, str]) -> list[StageRecord]:
     check_known("model", labels, known, f"run {record.run_id}")
     if labels[0] == labels[1]:
         raise BadInput(f"{labels[0]!r} cannot be compared with itself: give two labels of {', '.join(sorted(known))}")
-    return [stage for stage in stages if stage.label in labels]
-
-
-def _place(stage: StageRecord, store: Store) -> dict[str, object]:
-    """Folder of an evaluation, compared with its manifest, and the seed of the measured model (None for the base)."""
-    from pipeline_core.errors import BadInput
-    from pipeline_core.plugin.specs import Evaluation
-    from pipeline_core.report.figures.cells import BASE
-    from pipeline_core.store.artifacts import ArtifactRef
-
-    seed = None if stage.label == BASE else stage.seed
-    if store.find(Evaluation.kind, stage.key) is None:
-        of = stage.label if seed is None else f"{stage.label}, seed {seed}"
-        raise BadInput(
-            f"the evaluation {stage.suite or stage.plugin} of {of} ({stage.key[:12]}) is no longer in the store "
-            f"{store}; the same `evenhand run` makes it again"
-        )
-    folder = store.open(ArtifactRef(kind=Evaluation.kind, key=stage.key, digest=stage.digest))
-    return {"path": folder, "model_seed": seed}

@@ -18,6 +18,14 @@ app = typer.Typer(help="Runs at times. Needs `evenhand up`, or PREFECT_API_URL."
 NameArgument = Annotated[str, typer.Argument(help="Name of the schedule; `ls` lists them.")]
 
 
+KeepOption = Annotated[
+    int | None, typer.Option("--keep", min=1, help="Completed runs to keep, the newest. All if not given.")
+]
+KeepGbOption = Annotated[
+    float | None, typer.Option("--keep-gb", help="Gigabytes that its runs may take in the store; the oldest go first.")
+]
+
+
 @app.command("ls")
 def ls(as_json: AsJson = False) -> None:
     """List all schedules with their next run."""
@@ -47,12 +55,20 @@ def add(
     rrule: Annotated[str | None, typer.Option(help="Rule of RFC 5545: FREQ=WEEKLY;BYDAY=MO;BYHOUR=2.")] = None,
     timezone: Annotated[str, typer.Option(help="Time zone of --cron and --rrule: Europe/Berlin.")] = "UTC",
     pool: Annotated[str, typer.Option(help="Work pool of the run.")] = "cpu",
+    keep: KeepOption = None,
+    keep_gb: KeepGbOption = None,
+    watch: Annotated[
+        list[str] | None,
+        typer.Option(help="Measure whose worsening is told; may be repeated. Default: the gate's, else all headlines."),
+    ] = None,
 ) -> None:
     """Schedule a preset or a configuration with changes: one of --cron, --interval, --rrule."""
     with _server():
         from flows.schedules import Times, add_schedule
 
-        made = add_schedule(name, source, overrides or [], Times(cron, interval, rrule, timezone), pool)
+        more = {"keep": _keep(keep, keep_gb), "watch": watch}
+        more = {name: value for name, value in more.items() if value}
+        made = add_schedule(name, source, overrides or [], Times(cron, interval, rrule, timezone), pool, more)
     say(f"{made.name}: {made.when}; the next run is at {made.next_run or 'no time: the rule has ended'}")
 
 
@@ -84,6 +100,47 @@ def rm(name: NameArgument) -> None:
 
         remove_schedule(name)
     say(f"{name} is removed")
+
+
+@app.command("prune")
+def prune(
+    name: NameArgument,
+    keep: KeepOption = None,
+    keep_gb: KeepGbOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Remove a schedule's old runs now, as it does itself after each run, or show what would go.
+
+    Without --keep and --keep-gb by the schedule's own limits. Figures for `evenhand history` stay.
+    """
+    from pipeline_core.errors import BadInput
+
+    with _server():
+        from flows.nights.keep import Keep
+        from flows.nights.removal import remove_old_runs
+        from flows.schedules import parameters_of
+        from pipeline_core.store.places import Places
+
+        given = _keep(keep, keep_gb) or parameters_of(name).get("keep")
+        if not given:
+            raise BadInput(f"{name} keeps all its runs; give --keep or --keep-gb")
+        removed = remove_old_runs(Places.from_environment(), name, Keep.model_validate(given), dry_run=dry_run)
+    if as_json:
+        print_json(removed.public() | {"removed": not dry_run})
+        return
+    for line in removed.lines():
+        print(line)
+    say(f"{'would remove' if dry_run else 'removed'} {removed.summary()}")
+
+
+def _keep(runs: int | None, gb: float | None) -> dict[str, float]:
+    """Limits of retention as a parameter of the flow. Raises `BadInput`."""
+    from pipeline_core.errors import BadInput
+
+    if gb is not None and not 0 < gb < float("inf"):
+        raise BadInput("--keep-gb: must be more than 0")
+    return {name: value for name, value in {"runs": runs, "gb": gb}.items() if value is not None}
 
 
 @contextlib.contextmanager

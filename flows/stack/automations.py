@@ -8,11 +8,17 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import StateType
 from prefect.events import AutomationCore, ChangeFlowRunState, EventTrigger, Posture, ResourceSpecification
 
+from flows.notify.kinds import GATE_BROKEN
+from flows.stage import BAD_INPUT
+
 SILENT_SECONDS = 180
 """Seconds without a heartbeat after which a run counts as dead: longer than a restart of the server takes."""
 NAME = "evenhand: runs without a heartbeat"
 HEARTBEAT = "prefect.flow-run.heartbeat"
-ENDS = tuple(f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cancelled", "Crashed"))
+ENDS = tuple(
+    f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cancelled", "Crashed", GATE_BROKEN, BAD_INPUT)
+)
+"""Events of final states; Prefect names an event after the state's name, so each name of our own is listed."""
 
 
 def end_silent_runs() -> AutomationCore:
@@ -38,7 +44,20 @@ def end_silent_runs() -> AutomationCore:
 
 
 def create_automations() -> None:
-    """Create the automations that are missing; one that somebody has changed or paused stays as it is."""
+    """Create the automations that are missing; one that somebody has changed or paused stays as it is.
+
+    Only final states that it does not know yet are added.
+    """
     with get_client(sync_client=True) as client:
-        if not client.read_automations_by_name(NAME):
+        present = client.read_automations_by_name(NAME)
+        if not present:
             client.create_automation(end_silent_runs())
+        for automation in present:
+            trigger = automation.trigger
+            if (
+                isinstance(trigger, EventTrigger)
+                and HEARTBEAT in trigger.expect
+                and not trigger.expect.issuperset(ENDS)
+            ):
+                trigger.expect |= {*ENDS}
+                client.update_automation(automation.id, AutomationCore(**automation.model_dump(exclude={"id"})))

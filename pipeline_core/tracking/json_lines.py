@@ -16,7 +16,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -142,6 +142,15 @@ class Backend(Tracking):
         run = JsonLinesRun(self, name, facts)
         run.create()
         return run
+
+    def delete_run(self, run_id: str) -> None:
+        """Delete the folder of a run and those of its stages."""
+        for file in self.folder.glob(f"*/{RUN}"):
+            with suppress(FileNotFoundError):
+                if read_as(FACTS, file).get("parent") == run_id:
+                    shutil.rmtree(file.parent)
+        if run_id:
+            shutil.rmtree(self.folder / run_id, ignore_errors=not (self.folder / run_id).exists())
 
     def _end_abandoned(self) -> None:
         """Mark runs as KILLED whose process is known to be gone: after `kill -9` it cannot do so itself."""

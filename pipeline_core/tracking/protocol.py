@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pipeline_core.errors import BadInput
-from pipeline_core.tracking.registry import ModelRegistry
+from pipeline_core.tracking.registry import Held, ModelRegistry
 
 if TYPE_CHECKING:
     from pipeline_core.stage.run import StageResult
@@ -158,6 +158,16 @@ class Tracking(ABC):
     def models(self) -> ModelRegistry:
         """The registry of models beside the runs."""
         raise BadInput(f"no models can be registered at {self.place}")
+
+    def held(self) -> Held:
+        """Runs that a registry names, so that they must not be deleted. Raises on failure."""
+        return Held()
+
+    def delete_run(self, run_id: str) -> None:  # noqa: B027 - a backend that cannot delete keeps what it has
+        """Delete a pipeline's run with its stages and files, and its versions without an alias. Raises on failure.
+
+        A run that is not there is no failure.
+        """
 
     def start_run(self, name: str, params: Mapping[str, Any] = {}, tags: Mapping[str, str] = {}) -> TrackedRun:
         """Start the parent run of a pipeline run. Raises `TrackingUnavailable`."""

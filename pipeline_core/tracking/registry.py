@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -34,6 +34,18 @@ class ModelVersion:
     """True if its files are those in the store, not a copy."""
     is_new: bool
     """True if this call created the version."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """Runs and folders that the registry names."""
+
+    runs: Mapping[str, str] = field(default_factory=dict)
+    """Ids of runs whose version has an alias, with the version and the alias in words."""
+    folders: frozenset[str] = frozenset()
+    """Folders of this machine that are the source of such a version."""
+    versions: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Versions without an alias, in words, by run id: they are deleted with their run."""
 
 
 class ModelRegistry(Protocol):

@@ -22,9 +22,11 @@ from pipeline_core.network.proxies import through
 from pipeline_core.store.processes import Process
 from pipeline_core.tracking.mlflow.models import MlflowModels
 from pipeline_core.tracking.mlflow.outbox import Outbox
+from pipeline_core.tracking.mlflow.removal import PARENT_TAG, delete_tree, held
 from pipeline_core.tracking.mlflow.run import TOKEN_TAG, Connection, MlflowRun
 from pipeline_core.tracking.mlflow.values import clean_name, cut
 from pipeline_core.tracking.protocol import TrackedRun, TrackingUnavailable
+from pipeline_core.tracking.registry import Held
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
     from pipeline_core.store.places import Places
 
 EXPERIMENT = "evenhand"
-PARENT_TAG = "mlflow.parentRunId"
 HOST_TAG = "evenhand.host"
 SPACE_TAG = "evenhand.process_space"
 KIND_TAG, KIND = "mlflow.experimentKind", "custom_model_development"
@@ -206,6 +207,15 @@ class MlflowTracking(Connection):
     def models(self) -> MlflowModels:
         """MLflow's own registry."""
         return MlflowModels(self.client, _embedded(self.uri), lambda: _alone(self.uri))
+
+    def held(self) -> Held:
+        """Runs and folders of versions with an alias, and versions without one."""
+        return held(self.client)
+
+    def delete_run(self, run_id: str) -> None:
+        """Delete a run, its stages and their files. Rows of the database stay until `mlflow gc`, marked as deleted."""
+        with _alone(self.uri):
+            delete_tree(self.client, self.uri, self.experiment_id, run_id)
 
     def unavailable(self, error: Exception) -> TrackingUnavailable:
         """Error to raise when tracking cannot start, with the proxy in use."""
