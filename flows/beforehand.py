@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flows.environment import prepare
 from pipeline_core.checks import beforehand
+from pipeline_core.checks.memory import memory_problems
 from pipeline_core.errors import BadInput, quoted
 from pipeline_core.network.proxies import check_network
 from pipeline_core.pipeline.config import PipelineConfig
@@ -24,6 +25,8 @@ def check_sources(config: PipelineConfig, *, names_only: bool = False) -> list[s
     if config.register_as and not tracking.registers:
         raise BadInput(f"register_as: the tracking {quoted(places.tracking)} registers no models; MLflow does")
     absent, waiting = _elsewhere(config)
+    large, near = memory_problems(config)
+    absent, waiting = absent | large, [*waiting, *near]
     if absent and not names_only:
         raise BadInput("\n".join(f"{where}: {error}" for where, error in absent.items()))
     lacking = [f"{where}: {error}" for where, error in absent.items()]

@@ -29,6 +29,8 @@ class ExecutionSettings(BaseModel):
     names. Other stages run where the pipeline runs."""
     deployment: str | None = None
     """Deployment (`stage/gpu`) of rewards, policies and evaluations that `placement` does not name."""
+    memory: Literal["checked", "unchecked"] = "checked"
+    """`checked`: a stage that needs clearly more memory than there is free is refused before the run."""
     retries: int = Field(0, ge=0, le=10)
     """Retries of a failed stage; each resumes from the last checkpoint."""
     checkpoint_seconds: float = Field(60.0, gt=0)
