@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from uuid import UUID
 
 from prefect.client.schemas.objects import ConcurrencyLeaseHolder
+from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
 from prefect.concurrency.sync import concurrency
-from prefect.exceptions import ConcurrencySlotAcquisitionError
 from prefect.runtime import flow_run
 
 from pipeline_core.errors import BadInput
