@@ -64,7 +64,8 @@ def main() -> None:
     if len(sys.argv) > 1:
         print(json.dumps(measure(*sys.argv[1:])))
         return
-    print("| model | training | fixed | passes | estimate | measured | estimate / measured |\n|---|---|---|---|---|---|---|")
+    print("| model | training | fixed | passes | estimate | measured | estimate / measured |")
+    print("|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as home:
         for model, base, policy in CASES:
             words = [sys.executable, "-m", "benchmarks.memory_estimate", base, policy]
@@ -72,9 +73,17 @@ def main() -> None:
                 _forget_policies(Path(home))
                 done = subprocess.run(words, env=_environment(home), capture_output=True, text=True, check=True)
             seen = json.loads(done.stdout.splitlines()[-1])
-            mib = [value / 2**20 for value in (seen["fixed"], seen["passes"], seen["fixed"] + seen["passes"], seen["peak"])]
-            about = policy.split("name: ")[1].split(",")[0] + f", {policy.split('micro_batch_tokens: ')[1].rstrip('}]')} tokens"
-            print(f"| {model} | {about} | " + " | ".join(f"{value:.0f}" for value in mib) + f" | {mib[2] / mib[3]:.2f} |", flush=True)
+            mib = [
+                value / 2**20 for value in (seen["fixed"], seen["passes"], seen["fixed"] + seen["passes"], seen["peak"])
+            ]
+            about = (
+                policy.split("name: ")[1].split(",")[0]
+                + f", {policy.split('micro_batch_tokens: ')[1].rstrip('}]')} tokens"
+            )
+            print(
+                f"| {model} | {about} | " + " | ".join(f"{value:.0f}" for value in mib) + f" | {mib[2] / mib[3]:.2f} |",
+                flush=True,
+            )
 
 
 def _environment(home: str) -> dict[str, str]:

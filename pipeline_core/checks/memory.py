@@ -1,8 +1,8 @@
 """An estimate of a stage's memory before it starts, against what its device has free.
 
-The part that does not depend on the lengths of rows (weights, gradients, optimiser, a second model) is known to a few
-percent; that of activations holds for passes as long as the settings allow, and so is an upper bound. A stage is refused
-where the first part alone does not fit, and where all of it is more than twice what is free.
+One part does not depend on the lengths of rows: weights, gradients, optimiser, a second model. The other, of
+activations, holds for passes as long as the settings allow. A stage is refused where the first part alone does not fit,
+and where all of it is more than twice what is free (ADR 21 has measured peaks).
 """
 
 from __future__ import annotations
@@ -58,7 +58,9 @@ def estimate(entry: PluginConfig, shape: ModelShape, *, on_gpu: bool = False) ->
     if isinstance(entry, TrainingConfig):
         return Estimate(libraries + _weights(entry, shape, on_gpu), _training_passes(entry, shape))
     if batch_tokens := getattr(entry, "batch_tokens", None):  # a base that is trained
-        return Estimate(libraries + 4 * FLOAT * shape.parameters, _activations(shape, batch_tokens) + _logits(shape, batch_tokens))
+        return Estimate(
+            libraries + 4 * FLOAT * shape.parameters, _activations(shape, batch_tokens) + _logits(shape, batch_tokens)
+        )
     if getattr(entry, "scorers", None) is not None or hasattr(entry, "max_length") or entry.row_kinds == ():
         return Estimate(libraries + FLOAT * shape.parameters, _forward(shape, PASS_TOKENS))
     return None
@@ -160,10 +162,9 @@ def _verdict(entry: PluginConfig, shape: ModelShape, runner: ExecutionSettings) 
         return None
     refused = fixed > free or total > 2 * free
     where = "a GPU" if on_gpu else "this machine"
-    words = (
-        f"it needs about {total / GIB:.1f} GiB ({fixed / GIB:.1f} for weights and optimiser, {need.passes * shared / GIB:.1f} "
-        f"at most for passes), and {where} has {free / GIB:.1f} GiB free. {_remedy(entry, fixed > NEAR * free)}"
-    )
+    parts = f"{fixed / GIB:.1f} for weights and optimiser, {need.passes * shared / GIB:.1f} at most for passes"
+    words = f"it needs about {total / GIB:.1f} GiB ({parts}), and {where} has {free / GIB:.1f} GiB free. "
+    words += _remedy(entry, fixed > NEAR * free)
     return (f"{words}; runner.memory=unchecked starts it nevertheless" if refused else f"{words}; it may fail", refused)
 
 

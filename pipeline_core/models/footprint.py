@@ -22,7 +22,7 @@ DEPTH = ("num_hidden_layers", "n_layer", "num_layers")
 
 @dataclass(frozen=True)
 class ModelShape:
-    """Size of a language model: `parameters` a number, `width` and `inner` units of a layer and its feed-forward part."""
+    """Size of a language model. `width` and `inner`: units of a layer, and of its feed-forward part."""
 
     parameters: int
     width: int

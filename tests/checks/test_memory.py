@@ -102,7 +102,7 @@ def test_a_stage_is_refused_as_it_starts(home, monkeypatch):
     store, registry = Store.from_environment(), load_registry()
     base, policy = plan(config, registry)
     made = run_stage(base.job({}, config.runner), store, registry)
-    job = policy.job({role: made.ref for role in policy.needs}, config.runner)
+    job = policy.job(dict.fromkeys(policy.needs, made.ref), config.runner)
     assert check_start(job, store, registry) == ""
     monkeypatch.setattr(memory, "free_bytes", lambda device: 2**20)
     with pytest.raises(BadInput, match=r"needs about \d\.\d GiB .* this machine has 0\.0 GiB free"):

@@ -78,7 +78,9 @@ def test_a_cancelled_parent_cancels_its_children_and_their_processes(served):
     def trainings():
         sent = children(served, parent["id"])
         orders = {order for order in served.home.glob("store/.partial/*/*/order.json") if begun(order)}
-        running = [sent[name] for name in ("policy:dpo", "policy:ipo") if sent.get(name, {}).get("state_type") == "RUNNING"]
+        running = [
+            sent[name] for name in ("policy:dpo", "policy:ipo") if sent.get(name, {}).get("state_type") == "RUNNING"
+        ]
         return len(running) == 2 and len(orders) == 2 and orders
 
     orders = served.wait(trainings, 300, "two trainings on workers")
@@ -151,13 +153,17 @@ def test_without_a_server_the_stages_place_and_the_remedy_are_told(home, monkeyp
     monkeypatch.setattr("flows.placement.configured_url", lambda: None)
     problems, waiting = placement_problems(load_config("smoke", ["runner.placement={reward: gpu, evaluate: gpu}"]))
     assert list(problems) == ["reward.0 (tfidf_ridge)"], "each message once"
-    assert re.search(r"sent to the deployment 'stage/gpu', and no Prefect server is set\. `evenhand up`", str(*problems.values()))
+    assert re.search(
+        r"sent to the deployment 'stage/gpu', and no Prefect server is set\. `evenhand up`", str(*problems.values())
+    )
     assert waiting == []
 
 
 def test_settings_of_placement():
     config = load_config("smoke", [PLACED, "runner.deployment=stage/a100"])
-    assert {stage: config.runner.deployment_of(stage) for stage in ("base", "extend", "reward", "policy", "evaluate")} == {
+    assert {
+        stage: config.runner.deployment_of(stage) for stage in ("base", "extend", "reward", "policy", "evaluate")
+    } == {
         "base": None,
         "extend": "stage/cpu",
         "reward": "stage/a100",

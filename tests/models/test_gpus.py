@@ -144,7 +144,10 @@ def test_a_gpu_that_is_listed_twice_takes_two_stages_but_no_stage_twice(monkeypa
         assert (names(first), names(second)) == (["a", "b"], ["a"])
         with pytest.raises(Busy), leased("auto", 1, busy):
             pass
-    with pytest.raises(BadInput, match=r"3 processes, each on a GPU of its own, and may use 2 \(a, b\)"), leased("auto", 3):
+    with (
+        pytest.raises(BadInput, match=r"3 processes, each on a GPU of its own, and may use 2 \(a, b\)"),
+        leased("auto", 3),
+    ):
         pass
 
 
