@@ -37,6 +37,8 @@ def prepare(console: bool = True) -> None:
     hosts = exceptions()
     for name in ("no_proxy", "NO_PROXY"):  # libraries prefer one or the other
         os.environ[name] = ",".join(hosts + [host for host in LOCAL if host not in hosts])
+    # Prefect's default, 180, is as long as the silence after which a stack's automation calls a run dead.
+    os.environ.setdefault("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", "30")
     _adopt_stack()
     if home := os.environ.get("PREFECT_HOME"):
         # Prefect makes the folder, but not its parents.

@@ -26,7 +26,7 @@ from pipeline_core.training.online.settings import OnlineConfig
 from pipeline_core.training.settings import RowTrainingConfig, TrainingConfig
 
 LIBRARIES = 650 * 2**20
-"""Bytes of a worker with Python, torch and transformers before it loads a model (measured: 560 to 700 MB)."""
+"""Bytes of a worker with Python, torch and transformers before it loads a model (about; ADR 21)."""
 FLOAT, HALF = 4, 2
 CHUNK_LOGITS = 2**25
 """Logits in memory at a time, as in `losses.logprobs`, whose import takes a second."""
@@ -40,7 +40,7 @@ SIZED = ("base", "policy", "evaluate")
 
 
 @dataclass(frozen=True)
-class Estimate:
+class MemoryEstimate:
     """Bytes of one process of a stage: `fixed`, and `passes` for the longest passes that the settings allow."""
 
     fixed: float
@@ -52,17 +52,17 @@ class Estimate:
         return self.fixed + self.passes
 
 
-def estimate(entry: PluginConfig, shape: ModelShape, *, on_gpu: bool = False) -> Estimate | None:
+def estimate(entry: PluginConfig, shape: ModelShape, *, on_gpu: bool = False) -> MemoryEstimate | None:
     """Estimate of a stage that trains or asks a model of this size; None for one that does neither."""
     libraries = 0 if on_gpu else LIBRARIES
     if isinstance(entry, TrainingConfig):
-        return Estimate(libraries + _weights(entry, shape, on_gpu), _training_passes(entry, shape))
+        return MemoryEstimate(libraries + _weights(entry, shape, on_gpu), _training_passes(entry, shape))
     if batch_tokens := getattr(entry, "batch_tokens", None):  # a base that is trained
-        return Estimate(
+        return MemoryEstimate(
             libraries + 4 * FLOAT * shape.parameters, _activations(shape, batch_tokens) + _logits(shape, batch_tokens)
         )
     if getattr(entry, "scorers", None) is not None or hasattr(entry, "max_length") or entry.row_kinds == ():
-        return Estimate(libraries + FLOAT * shape.parameters, _forward(shape, PASS_TOKENS))
+        return MemoryEstimate(libraries + FLOAT * shape.parameters, _forward(shape, PASS_TOKENS))
     return None
 
 
