@@ -39,6 +39,8 @@ def prepare(console: bool = True) -> None:
     for name, value in (QUIET | SAFE | (CONSOLE if console else {})).items():
         os.environ.setdefault(name, value)
     except_proxies(LOCAL)
+    # Prefect's default, 180, is as long as the silence after which a stack's automation calls a run dead.
+    os.environ.setdefault("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", "30")
     _adopt_stack()
     if home := os.environ.get("PREFECT_HOME"):
         # Prefect makes the folder, but not its parents.

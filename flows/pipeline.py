@@ -118,7 +118,8 @@ def _resolve(preset: str | None, overrides: list[str], config: PipelineConfig | 
         raise BadInput("give a preset or a configuration")
     # Settings that were given alone: checks ask which ones stand for a default.
     resolved = load_config(config.model_dump(mode="json", exclude_unset=True) if config else str(preset), overrides)
-    check_sources(resolved)
+    for waiting in check_sources(resolved):
+        get_run_logger().warning(waiting)
     return resolved
 
 

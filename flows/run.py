@@ -30,7 +30,6 @@ from pipeline_core.plugin.specs import STAGES
 from pipeline_core.stage.key import Job, key_of
 from pipeline_core.stage.launch import terminate_all
 from pipeline_core.stage.run import StageResult, run_stage
-from pipeline_core.stage.settings import HEAVY
 from pipeline_core.store.artifacts import Store
 from pipeline_core.store.locks import Stopped
 from pipeline_core.tracking.protocol import TrackedRun, Tracking
@@ -38,6 +37,7 @@ from pipeline_core.tracking.protocol import TrackedRun, Tracking
 POLL_SECONDS = 2.0
 PATIENCE_SECONDS = 600.0
 """Seconds the Prefect server may be unreachable before a remote stage counts as failed."""
+_starting = threading.Lock()
 
 stop_of_all: ContextVar[threading.Event | None] = ContextVar("stop_of_all", default=None)
 """Event that stops all pipeline runs of this process together; None: each has its own."""
@@ -61,8 +61,8 @@ class PipelineRun:
             if self.stopping.is_set():  # maybe during the wait for a slot
                 raise Stopped("the run was stopped before this stage began")
             job = planned.job({role: result.ref for role, result in made.items()}, self.config.runner)
-            deployment = self.config.runner.deployment
-            if deployment and planned.stage in HEAVY and not _in_store(job):  # what exists needs no worker
+            deployment = self.config.runner.deployment_of(planned.stage)
+            if deployment and not _in_store(job):  # what exists needs no worker
                 return _run_remotely(job, planned.id, self.parent.id, deployment, self.stopping.is_set)
             return run_tracked(job, planned.id, self.parent.id, self.tracking, self.stopping.is_set)
 
@@ -90,17 +90,20 @@ def _run_remotely(job: Job, name: str, parent: str, deployment: str, stopping: C
     """
     parameters = {"job": job.model_dump(mode="json"), "name": name, "parent": parent}
     try:
-        # No time-out of Prefect's: `wait_for_end` looks for a stop of this run too.
-        started = run_deployment(
-            deployment,
-            parameters=parameters,
-            timeout=0,
-            flow_run_name=f"{flow_run.name}/{name}",
-            # A server that is slow to answer is asked again, and must not start a second run (R9).
-            idempotency_key=f"{task_run.id}/{flow_run.run_count}/{task_run.run_count}",
-        )
-    except ObjectNotFound:
-        raise BadInput(f"runner.deployment: the Prefect server knows no deployment {deployment!r}") from None
+        # One at a time: Prefect counts a run's children without a lock, and two of one number would share a parent.
+        with _starting:
+            # No time-out of Prefect's: `wait_for_end` looks for a stop of this run too.
+            started = run_deployment(
+                deployment,
+                parameters=parameters,
+                timeout=0,
+                flow_run_name=f"{flow_run.name}/{name}",
+                tags=[f"stage:{job.stage}"],
+                # A server that is slow to answer is asked again, and must not start a second run (R9).
+                idempotency_key=f"{task_run.id}/{flow_run.run_count}/{task_run.run_count}",
+            )
+    except ObjectNotFound:  # deleted since the check before the run
+        raise BadInput(f"runner: the Prefect server knows no deployment {deployment!r}") from None
     assert isinstance(started, FlowRun)
     state = wait_for_end(started, stopping)
     if state.name == BAD_INPUT:

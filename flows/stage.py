@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -12,9 +13,11 @@ from prefect.states import Failed
 
 from flows import display
 from flows.environment import refuse_relative_places
+from flows.limits import limits_held
 from flows.links import link_stage
 from flows.naming import run_name
 from flows.tracked_facts import stage_tags
+from pipeline_core.checks.memory import check_start
 from pipeline_core.errors import BadInput, EvenhandError
 from pipeline_core.plugin.registry import load_registry
 from pipeline_core.stage.key import Job
@@ -25,6 +28,7 @@ from pipeline_core.store.places import Places
 from pipeline_core.tracking.opening import open_tracking
 from pipeline_core.tracking.protocol import Tracking
 
+log = logging.getLogger(__name__)
 BAD_INPUT = "BadInput"
 """Name of the flow's final state after a `BadInput` error."""
 
@@ -53,6 +57,8 @@ def run_tracked(
 
         shown.started(name)
         try:
+            if near := check_start(job, store, load_registry()):
+                log.warning("%s: %s", name, near)
             result = run_stage(
                 job, store, load_registry(), on_event, lambda owner: shown.waiting(name, owner), stopping
             )
@@ -83,7 +89,8 @@ def stage(job: Job, name: str = "stage", parent: str | None = None) -> dict[str,
             refuse_relative_places()
         with open_tracking(Places.from_environment()) as tracking:
             if parent:
-                return run_tracked(job, name, parent, tracking).model_dump(mode="json")
+                with limits_held(name):
+                    return run_tracked(job, name, parent, tracking).model_dump(mode="json")
             own_name = f"{job.stage}:{job.label}"
             with tracking.start_run(own_name) as own:
                 return run_tracked(job, own_name, own.id, tracking).model_dump(mode="json")

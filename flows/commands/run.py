@@ -51,7 +51,8 @@ def _run(config: PipelineConfig, command: str) -> tuple[RunRecord, Exception | N
     from flows.server import prefect_api
     from pipeline_core.store.places import Places
 
-    check_sources(config)
+    for waiting in check_sources(config):
+        say(waiting)
     say(f"{config.name}: {config.description}")
     if rows := _rows_in_words(config):
         say(rows)

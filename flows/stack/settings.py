@@ -69,18 +69,6 @@ def free_port(wanted: int | None, usual: int, option: str, host: str = HOST) -> 
     raise BadInput(f"{option}: {where} in use on {host}; give another one")
 
 
-def visible_gpus() -> list[str]:
-    """Names of the visible GPUs as CUDA_VISIBLE_DEVICES takes them."""
-    import os
-
-    import torch
-
-    given = os.environ.get("CUDA_VISIBLE_DEVICES")
-    count = torch.cuda.device_count()
-    names = given.split(",") if given else [str(number) for number in range(count)]
-    return [name.strip() for name in names[:count]]
-
-
 def client_environment(prefect_port: int, mlflow_port: int, host: str = HOST) -> dict[str, str]:
     """Variables by which commands and workers find the servers."""
     return {

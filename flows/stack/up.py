@@ -24,10 +24,10 @@ from flows.stack.settings import (
     free_port,
     mlflow_environment,
     prefect_environment,
-    visible_gpus,
     worker_environment,
 )
 from pipeline_core.errors import BadInput, EvenhandError
+from pipeline_core.models.gpus import visible_gpus
 from pipeline_core.network.addresses import shown_uri
 from pipeline_core.store.places import Places
 
@@ -186,7 +186,7 @@ def _start_workers(stack: Stack, places: Places) -> None:
     clients = clients_of(stack)
     for name, pool, gpu in [
         ("worker-cpu", "cpu", None),
-        *((f"worker-gpu-{gpu}", "gpu", gpu) for gpu in visible_gpus()),
+        *((f"worker-gpu-{gpu}", "gpu", gpu) for gpu in dict.fromkeys(visible_gpus())),
     ]:
         if stack.runs(name):
             continue

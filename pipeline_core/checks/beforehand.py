@@ -16,7 +16,6 @@ from pipeline_core.pipeline.config import PipelineConfig, label_of
 from pipeline_core.plugin.registry import load_registry
 from pipeline_core.plugin.specs import PluginConfig, PolicyConfig
 from pipeline_core.stage.key import data_fingerprints
-from pipeline_core.stage.settings import HEAVY
 
 ProblemsByPlace = dict[str, BadInput]
 """Errors by place: `data`, `policy.0 (dpo)`, `evaluate.0.data (bbq)`."""
@@ -61,7 +60,7 @@ def source_problems(config: PipelineConfig) -> ProblemsByPlace:
     with noting(problems, "data"):
         catalog.fingerprint(config.data) if config.data else None
     for where, entry in plugin_entries(config):
-        spec = load_registry().get(_stage(where), entry.name)
+        spec = load_registry().get(stage_of(where), entry.name)
         with noting(problems, where):
             data_fingerprints(entry, None, catalog)
             spec.sources(entry) if spec.sources else None
@@ -73,7 +72,7 @@ def machine_problems(config: PipelineConfig) -> ProblemsByPlace:
     problems: ProblemsByPlace = {}
     device = config.runner.device
     for where, entry in plugin_entries(config):
-        if config.runner.deployment and _stage(where) in HEAVY:  # made on another machine
+        if config.runner.deployment_of(stage_of(where)):  # made on another machine
             continue
         with noting(problems, where):
             entry.check_machine()
@@ -178,7 +177,7 @@ def _all_of(ref: DataRef) -> DataRef:
 
 def _takes_rows(config: PipelineConfig) -> bool:
     """True if any stage reads the pipeline's own rows."""
-    takers = [(_stage(where), entry) for where, entry in takers_of_rows(config)]
+    takers = [(stage_of(where), entry) for where, entry in takers_of_rows(config)]
     return any(
         stage != "extend" or entry.row_kinds or load_registry().combines(stage, entry.name) for stage, entry in takers
     )
@@ -197,7 +196,7 @@ def not_made(config: PipelineConfig, problems: Mapping[str, BadInput]) -> Proble
 
 def _artifacts(config: PipelineConfig) -> dict[str, list[bool]]:
     """For each entry (`base`, `policy.0`): True for every artifact of it that is in the store."""
-    places = {(_stage(where), label_of(entry)): _place(where) for where, entry in plugin_entries(config)}
+    places = {(stage_of(where), label_of(entry)): _place(where) for where, entry in plugin_entries(config)}
     in_store: dict[str, list[bool]] = {place: [] for place in places.values()}
     for seen in foresee(config):
         planned = seen.planned
@@ -210,5 +209,6 @@ def _place(where: str) -> str:
     return ".".join(where.partition(" ")[0].split(".")[:2])
 
 
-def _stage(where: str) -> str:
+def stage_of(where: str) -> str:
+    """Stage of an entry's place: `policy` for `policy.0 (dpo)`."""
     return _place(where).partition(".")[0]

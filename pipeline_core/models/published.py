@@ -8,7 +8,9 @@ from typing import Any, ClassVar
 
 from pydantic import Field, model_validator
 
+from pipeline_core.files.atomic import user_path
 from pipeline_core.models import model_sources
+from pipeline_core.models.footprint import ModelShape, shape_of_folder
 from pipeline_core.plugin.specs import PluginConfig
 
 
@@ -40,6 +42,10 @@ class PublishedModelConfig(PluginConfig):
     def folder(self) -> Path:
         """Folder of the model, downloaded from the hub if needed. Raises the errors of `model_sources.model_folder`."""
         return model_sources.model_folder(self.model, self.revision, f"{self.stage}.name={self.name}")
+
+    def shape(self) -> ModelShape | None:
+        """Size of a local model; None for one of the hub, which may not be here yet."""
+        return shape_of_folder(user_path(self.model)) if model_sources.is_local(self.model) else None
 
     def sources(self) -> Mapping[str, str]:
         """Digest of a local folder, or the recorded commit of an unpinned hub id."""

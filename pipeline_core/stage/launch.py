@@ -10,11 +10,12 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from pipeline_core.errors import BadInput, EvenhandError, GateFailed, StageFailed
+from pipeline_core.models.gpus import leased
 from pipeline_core.plugin.events import EventReader
 from pipeline_core.plugin.registry import Registry
 from pipeline_core.plugin.types import Metrics
@@ -61,11 +62,13 @@ def run_in_worker(
         Errors of `check`, which is called before the worker starts and while it runs; the worker is then killed.
     """
     log = order.attempt / "log.txt"
-    worker = _start(_command(order.file, processes), _environment(processes, threads), log, check)
-    try:
-        code = _wait(worker, EventReader(order.events), on_event, check)
-    finally:
-        _end(worker)
+    with leased(order.device, processes, check) as gpus:
+        environment = _environment(processes, threads) | gpus.environment
+        worker = _start(_command(order.file, processes), environment, log, check, gpus.files)
+        try:
+            code = _wait(worker, EventReader(order.events), on_event, check)
+        finally:
+            _end(worker)
     if code != 0:
         check()  # a worker that was stopped, or lost its lock, is told as that and not by its exit code
         raise _failure(order, code, log)
@@ -116,7 +119,7 @@ def _environment(processes: int, threads: int) -> dict[str, str]:
 
 
 def _start(
-    command: list[str], environment: dict[str, str], log: Path, check: InterruptCheck
+    command: list[str], environment: dict[str, str], log: Path, check: InterruptCheck, files: Sequence[int]
 ) -> subprocess.Popen[bytes]:
     # Under the guard, so that `terminate_all` either prevents the start or finds the worker.
     with _running.guard, log.open("wb") as output:
@@ -127,6 +130,7 @@ def _start(
             stdin=subprocess.PIPE,  # the worker ends when the other end closes (ADR 6)
             stdout=output,
             stderr=subprocess.STDOUT,
+            pass_fds=files,
             start_new_session=True,  # Ctrl-C reaches this process alone, which then ends the worker's group
         )
         _running.workers.add(worker)

@@ -174,11 +174,8 @@ def test_a_record_tells_evaluations_apart(shared_store):
 
 
 def test_a_deployment_nobody_made_is_bad_input(shared_store):
-    from flows.pipeline import RunFailed
-
-    with pytest.raises(RunFailed, match=r"runner\.deployment.*'stage/nowhere'") as caught:
+    with pytest.raises(BadInput, match=r"^reward\.0 \(tfidf_ridge\): .* no deployment 'stage/nowhere'"):
         run("runner.deployment=stage/nowhere", "policy=[]", "reward.ngrams=1", "evaluate=[]")
-    assert caught.value.exit_code == BadInput.exit_code
 
 
 def test_the_form_knows_presets_plugins_and_their_limits():
@@ -220,6 +217,7 @@ def test_deployments_name_real_flows_and_valid_parameters():
         "pipeline/on-demand": "cpu",
         "pipeline/evaluation-only": "cpu",
         "stage/gpu": "gpu",
+        "stage/cpu": "cpu",
         "log-linear-study/log-linear": "cpu",
     }
 

@@ -168,7 +168,8 @@ def on_demand(served):
     Its base is of no other test, so that nothing is reused.
     """
     before = set(tracked(served))
-    overrides = ["base.steps=3", "extend=null", SMALL_POLICY, SMALL_SUITE, "runner.deployment=stage/gpu"]
+    overrides = ["base.steps=3", "extend=null", SMALL_POLICY, SMALL_SUITE, "runner.deployment=stage/gpu",
+                 "runner.placement.base=cpu"]  # fmt: skip
     trigger(served, "pipeline/on-demand", preset="smoke", overrides=overrides)
     stages = served.runs(served.deployment("stage/gpu"))
     heavy = ["evaluate:sandbox_bias:base", "evaluate:sandbox_bias:dpo", "policy:dpo", "reward"]
@@ -177,6 +178,8 @@ def on_demand(served):
     assert re.fullmatch(r"smoke-\d{4}-\d\d-\d\d-\d+", parent), "R15: repeats can be told apart"
     assert names == [f"{parent}/{stage}" for stage in heavy]
     assert {run["state_type"] for run in stages} == {"COMPLETED"}
+    (base,) = served.runs(served.deployment("stage/cpu"))
+    assert (base["name"], base["state_type"]) == (f"{parent}/base", "COMPLETED")
     (run,) = set(tracked(served)) - before
     record = json.loads((served.home / "runs" / run / "run.json").read_text(encoding="utf-8"))
     assert record["status"] == "completed"
@@ -198,6 +201,7 @@ def log_linear(served):
 TRIGGERED = {
     "pipeline/on-demand": on_demand,
     "stage/gpu": on_demand,
+    "stage/cpu": on_demand,
     "pipeline/evaluation-only": evaluation_only,
     "log-linear-study/log-linear": log_linear,
 }

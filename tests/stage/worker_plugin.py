@@ -29,6 +29,10 @@ def run(config, inputs, out, context):
     if config.do == "sleep":
         (out.parent / "pid").write_text(str(os.getpid()))
         time.sleep(60)
+    if config.do in ("gpus", "meet"):
+        (out / f"gpus-{context.rank}.txt").write_text(os.environ["CUDA_VISIBLE_DEVICES"])
+    if config.do == "meet":
+        meet(out)
     if config.do == "resume":
         return resume(out, context)
     value = float(context.world_size)
@@ -52,6 +56,14 @@ def fail_together(context):
     import torch
 
     torch.distributed.all_reduce(torch.zeros(1))
+
+
+def meet(out):
+    """Wait until another stage of the store is at work, or has been."""
+    end = time.monotonic() + 120
+    while len([*out.parents[2].glob("*/*/work/gpus-0.txt"), *out.parents[3].glob("model/*/gpus-0.txt")]) < 2:
+        assert time.monotonic() < end, "nobody else came"
+        time.sleep(0.05)
 
 
 def resume(out, context):

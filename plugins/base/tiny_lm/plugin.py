@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, model_validator
 
 from pipeline_core.data.refs import DataRef
+from pipeline_core.models.footprint import ModelShape
 from pipeline_core.plugin.context import Inputs, StageContext
 from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.specs import BaseModelSource, PluginConfig
@@ -54,6 +55,12 @@ class TinyLmConfig(PluginConfig):
         if self.hidden_size % (2 * self.heads):  # rotary embeddings turn pairs of a head's units
             raise ValueError(f"hidden_size ({self.hidden_size}) must be a multiple of twice heads ({self.heads})")
         return self
+
+    def shape(self) -> ModelShape:
+        """Size of the model, for the estimate of memory."""
+        a_layer = 13 * self.hidden_size**2 + 2 * self.hidden_size  # attention 4, feed-forward part 3 times 3
+        parameters = self.vocab_size * self.hidden_size + self.layers * a_layer + self.hidden_size
+        return ModelShape(parameters, self.hidden_size, 3 * self.hidden_size, self.layers, self.vocab_size)
 
     def arithmetic(self) -> str:
         """Description of the tokens per optimiser step."""

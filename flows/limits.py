@@ -1,0 +1,53 @@
+"""Slots of Prefect's global concurrency limits, held by leases while a worker makes a stage.
+
+A lease ends by itself: the slot of a process that was killed is free again after `LEASE_SECONDS` and the server's next
+look for ended leases. A limit without a lease, such as that of a tag, keeps the slots of killed runs (prefect#17415).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import UUID
+
+from prefect.client.schemas.objects import ConcurrencyLeaseHolder
+from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
+from prefect.concurrency.sync import concurrency
+from prefect.runtime import flow_run
+
+from pipeline_core.errors import BadInput
+
+LIMITS = "EVENHAND_LIMITS"
+"""Variable with the names of limits, separated by commas, of which every stage of a worker takes a slot."""
+LEASE_SECONDS = 60.0
+"""Seconds after which the slot of a process that no longer renews it is free; Prefect takes no fewer."""
+
+
+@contextmanager
+def limits_held(stage: str) -> Iterator[None]:
+    """Hold a slot of each limit that the environment names; waits until they are free.
+
+    Raises:
+        BadInput: the server has no such limit.
+    """
+    names = [name for part in os.environ.get(LIMITS, "").split(",") if (name := part.strip())]
+    if not names:
+        yield
+        return
+    holder = ConcurrencyLeaseHolder(type="flow_run", id=UUID(str(flow_run.id))) if flow_run.id else None
+    # A server that is away ends no stage: the slot may then be given to another, and GPUs have leases of their own.
+    slots = concurrency(
+        names, lease_duration=LEASE_SECONDS, strict=True, holder=holder, raise_on_lease_renewal_failure=False
+    )
+    try:
+        slots.__enter__()
+    except ConcurrencySlotAcquisitionError as error:
+        raise BadInput(
+            f"{LIMITS}: {stage} needs a slot of {', '.join(names)}, and the Prefect server has no such limit; "
+            f"`prefect gcl create {names[0]} --limit 1` makes one"
+        ) from error
+    try:
+        yield
+    finally:
+        slots.__exit__(None, None, None)
