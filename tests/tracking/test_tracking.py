@@ -17,7 +17,8 @@ import pytest
 
 from pipeline_core.stage.run import StageResult
 from pipeline_core.store.processes import Process
-from pipeline_core.tracking.mlflow.client import PARENT_TAG, MlflowTracking, owner_tags
+from pipeline_core.tracking.mlflow.client import PARENT_TAG, MlflowTracking
+from pipeline_core.tracking.mlflow.owners import owner_tags
 from pipeline_core.tracking.mlflow.values import clean_name
 from pipeline_core.tracking.opening import open_tracking
 from pipeline_core.tracking.protocol import TrackingUnavailable

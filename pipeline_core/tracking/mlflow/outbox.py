@@ -19,7 +19,7 @@ from typing_extensions import TypedDict
 from pipeline_core.files.atomic import replace_file
 from pipeline_core.files.json_files import Damaged, read_as
 from pipeline_core.store.processes import Process
-from pipeline_core.tracking.mlflow.run import KeptRun
+from pipeline_core.tracking.mlflow.kept import KeptRun
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,31 @@
+"""Data of a run that its server has not taken, as JSON for the outbox."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from typing_extensions import TypedDict
+
+from pipeline_core.tracking.protocol import TrackingStatus
+
+MetricPoint = tuple[str, float, int, int]
+"""Name, value, time in milliseconds, step."""
+
+
+class KeptRun(TypedDict):
+    """Data of a run that a server has not taken, as written by `MlflowRun.kept`."""
+
+    id: str
+    name: str
+    token: str
+    started: int
+    requested: bool
+    params: dict[str, str]
+    tags: dict[str, str]
+    metrics: list[MetricPoint]
+    files: list[tuple[str, str | None]]
+    texts: dict[str, str]
+    tables: dict[str, list[dict[str, Any]]]
+    status: TrackingStatus | None
+    ended: int
+    sent_status: bool
