@@ -95,9 +95,17 @@ class Metrics:
     def add(self, metrics: Mapping[str, float], moment: int, step: int) -> int:
         """Add finite metrics at a time in milliseconds; the number of points that wait."""
         with self._guard:
-            self._points += [(self._names[name], value, moment, step) for name, value in metrics.items()]
+            self._points += self._named(metrics, moment, step)
             del self._points[:-KEPT_METRICS]
             return len(self._points)
+
+    def named(self, metrics: Mapping[str, float], moment: int, step: int) -> list[MetricPoint]:
+        """Points by MLflow's names, without adding them."""
+        with self._guard:
+            return self._named(metrics, moment, step)
+
+    def _named(self, metrics: Mapping[str, float], moment: int, step: int) -> list[MetricPoint]:
+        return [(self._names[name], value, moment, step) for name, value in metrics.items()]
 
     def put(self, points: list[MetricPoint]) -> None:
         """Add points by MLflow's names."""

@@ -18,9 +18,9 @@ from pipeline_core.network.addresses import answering, shown_uri
 from pipeline_core.network.proxies import through
 from pipeline_core.tracking.mlflow.connection import Connection
 from pipeline_core.tracking.mlflow.experiment import alone, experiment_id, is_embedded, quiet
-from pipeline_core.tracking.mlflow.models import MlflowModels
 from pipeline_core.tracking.mlflow.outbox import Outbox
 from pipeline_core.tracking.mlflow.owners import delete_doubles, end_abandoned, owner_tags
+from pipeline_core.tracking.mlflow.registered import MlflowModels
 from pipeline_core.tracking.mlflow.run import MlflowRun
 from pipeline_core.tracking.mlflow.values import cut
 from pipeline_core.tracking.protocol import TrackedRun, TrackingUnavailable
@@ -73,8 +73,7 @@ class MlflowTracking(Connection):
             with alone(uri):
                 self.client = MlflowClient(tracking_uri=uri)
                 self.experiment_id = experiment_id(self.client, artifact_root if is_embedded(uri) else None)
-                pages = f"{self.place.rstrip('/')}/#/experiments/{self.experiment_id}/runs"
-                self.pages = pages if uri.startswith("http") else None
+                self.pages = self.place.rstrip("/") if uri.startswith("http") else None
         except Exception as error:
             raise self.unavailable(error) from error
         self.left = self._send_left()  # first: a run that waits for its end alone has not been killed
@@ -159,8 +158,10 @@ class MlflowTracking(Connection):
         if self._closing.is_set():
             return
         self._closing.set()
-        if self.in_trouble:
-            self.flush()  # one more try, before the rest is put into the outbox
+        for run in reversed(self.open_runs()):
+            run.finish("KILLED")  # one with an end of its own keeps that
+        if self.open_runs():
+            self.flush()  # what the thread has not sent; one more try, before the rest is put into the outbox
         super().close()
         self._delete_doubles()
         self.unsent = {run.name: run.waiting for run in self.open_runs() if isinstance(run, MlflowRun)}

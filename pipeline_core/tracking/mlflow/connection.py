@@ -13,6 +13,13 @@ TextArtifact = tuple[str, str]
 REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST")
 """Error codes of requests that fail again on every retry."""
 
+AS_TRAINING = "workflowType=machine_learning"
+"""Part of an address by which MLflow's pages open as those of model training.
+
+The experiment's kind decides this only where its own page is opened without a tab; every other page opens as GenAI
+until this part, or a click, tells the browser otherwise.
+"""
+
 
 class Connection(Tracking):
     """Tracking with the attributes and requests that an `MlflowRun` needs."""
@@ -21,9 +28,14 @@ class Connection(Tracking):
     """An `MlflowClient`."""
     experiment_id: str
     pages: str | None
-    """Address of the experiment's runs in the server's pages."""
+    """Address of the server's pages; None with the embedded database."""
     in_trouble = False
     """True from a failure to the next success. Meanwhile only `flush` tries: stages must not wait for it."""
+
+    def page(self, run_id: str, below: str = "", *, relative: bool = False) -> str | None:
+        """Address of a run's page, or of one below it. `relative`: from another page of MLflow, whatever its server."""
+        place = f"#/experiments/{self.experiment_id}/runs/{run_id}{below}?{AS_TRAINING}"
+        return place if relative else f"{self.pages}/{place}" if self.pages else None
 
     def flushed(self, run: TrackedRun) -> None:
         """Called after a run has tried to send what it holds."""

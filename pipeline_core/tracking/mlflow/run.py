@@ -14,14 +14,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from pipeline_core.tracking.lineage import StageLineage, TrackedData
 from pipeline_core.tracking.mlflow.buffers import Metrics, Params, Tags
 from pipeline_core.tracking.mlflow.connection import Connection
 from pipeline_core.tracking.mlflow.kept import KeptRun
+from pipeline_core.tracking.mlflow.lineage import NOTE_TAG, Lineage
+from pipeline_core.tracking.mlflow.machine import MachineLoad
 from pipeline_core.tracking.mlflow.tables import TAG as TABLES_TAG
 from pipeline_core.tracking.mlflow.tables import TrackedTables
 from pipeline_core.tracking.mlflow.uploads import Uploads
 from pipeline_core.tracking.mlflow.values import METRICS_PER_BATCH, PARAM_LENGTH
-from pipeline_core.tracking.protocol import TrackedRun, TrackingStatus
+from pipeline_core.tracking.protocol import SAMPLES, TrackedRun, TrackingStatus, rows_of
 from pipeline_core.tracking.values import finite, flatten
 
 TOKEN_TAG = "evenhand.token"
@@ -45,6 +48,9 @@ class MlflowRun(TrackedRun):
         self._params, self._tags, self._metrics = Params(), Tags(), Metrics()
         self._uploads = Uploads(tracking)
         self._tables = TrackedTables()
+        self._lineage = Lineage(tracking, self._upload)
+        self._load = MachineLoad(self.log_metrics)
+        self._note = str(tags.get(NOTE_TAG, ""))
         self._sent_status = False
         self._ended = 0
         self._ending = threading.Lock()
@@ -69,11 +75,11 @@ class MlflowRun(TrackedRun):
     @property
     def url(self) -> str | None:
         """Address of the run's page for a browser; None with the embedded database, or before the run is created."""
-        return f"{self._tracking.pages}/{self.id}" if self._tracking.pages and self.id else None
+        return self._tracking.page(self.id) if self.id else None
 
     def artifact_url(self, path: str) -> str | None:
         """Address of the page that shows an artifact; None with the embedded database."""
-        return f"{self.url}/artifacts/{quote(path, safe='')}" if self.url else None
+        return self._tracking.page(self.id, f"/artifacts/{quote(path, safe='')}") if self.id else None
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0, seconds: float | None = None) -> None:
         """Buffer metrics; a NaN or infinite metric is counted under `nonfinite/<name>` instead."""
@@ -113,8 +119,33 @@ class MlflowRun(TrackedRun):
         """Add rows to a table, the artifact `<table>.json` of the run. `anew`: replace earlier rows."""
         self._tables.add(table, rows, anew=anew)
 
+    def log_data(self, data: Sequence[TrackedData]) -> None:
+        """Link rows that the run reads, as data sets with their digests."""
+        self._lineage.add_data(list(data))
+
+    def log_models(self, models: StageLineage, metrics: Mapping[str, float], seconds: float) -> None:
+        """Link models as logged models; `metrics`, logged at `seconds`, are also those of the measured model."""
+        points = self._metrics.named(finite(metrics), int(1000 * seconds), 0) if models["measured"] else []
+        self._lineage.set_models(models, points)
+
+    def log_origin(self, key: str, files: Sequence[Path]) -> None:
+        """Link the run that made the artifact `key`; if there is none, log the files."""
+        self._lineage.set_origin({"key": key, "note": self._note, "files": [str(file) for file in files]})
+
+    def _upload(self, file: Path) -> None:
+        """Add a file of a reused artifact. Called while data are sent, so it must not send itself."""
+        if file.name == SAMPLES:
+            self._tables.add(file.stem, rows_of(file), anew=True)
+        else:
+            self._uploads.add_file(file, None)
+
+    def watch_machine(self) -> None:
+        """Record the load of this machine until the run ends, below `system/`."""
+        self._load.start()
+
     def finish(self, status: TrackingStatus = "FINISHED") -> None:
         """Send buffered data and end the run; the first call decides the status."""
+        self._load.stop()
         with self._ending:
             super().finish(status)
             self._ended = self._ended or int(1000 * time.time())
@@ -130,14 +161,17 @@ class MlflowRun(TrackedRun):
         if not self._sending.acquire(blocking=not is_away):
             return False  # another thread asks the server just now, and keeps what it does not take
         try:
-            is_there = not is_away and self._try_all(with_files=anyway or self._uploads.are_due)
+            is_there = not is_away and self._try_all(anyway=anyway)
             self._tracking.flushed(self)
         finally:
             self._sending.release()
         return is_there
 
-    def _try_all(self, *, with_files: bool) -> bool:
-        """Send all that waits, in an order in which the end comes last. False if that fails."""
+    def _try_all(self, *, anyway: bool) -> bool:
+        """Send all that waits, in an order in which the end comes last. False if that fails.
+
+        Not `anyway`: without lineage, since a stage need not wait for it, and without files that have just failed.
+        """
         deliver = self._tracking.deliver
         try:
             if not self.id:
@@ -145,7 +179,9 @@ class MlflowRun(TrackedRun):
             self._params.send(lambda batch: deliver(self.id, params=batch))
             self._tags.send(lambda batch: deliver(self.id, tags=batch))
             self._metrics.send(lambda batch: deliver(self.id, metrics=batch))
-            if with_files:
+            if anyway:
+                self._lineage.send(self.id)
+            if anyway or self._uploads.are_due:
                 self._uploads.send(self.id)
             self._send_tables()
             self._send_status()
@@ -167,7 +203,8 @@ class MlflowRun(TrackedRun):
         }
         words = [f"{count} {name}{'s' if count > 1 else ''}" for name, count in counts.items() if count]
         has_no_end = self.status and not self._sent_status
-        return [*([] if self.id else ["the run itself"]), *words, *(["its end"] if has_no_end else [])]
+        end = ["its end"] if has_no_end else []
+        return [*([] if self.id else ["the run itself"]), *words, *self._lineage.waiting, *end]
 
     def kept(self) -> KeptRun:
         """All that the server has not taken, as JSON."""
@@ -188,6 +225,7 @@ class MlflowRun(TrackedRun):
             "status": status,
             "ended": ended,
             "sent_status": self._sent_status,
+            "lineage": self._lineage.copy(),
         }
 
     @classmethod
@@ -199,6 +237,8 @@ class MlflowRun(TrackedRun):
         run._params.add(kept["params"])
         run._metrics.put(kept["metrics"])
         run._uploads.put(((Path(path), folder) for path, folder in kept["files"]), kept["texts"])
+        if "lineage" in kept:
+            run._lineage.put(kept["lineage"])
         for table, rows in kept["tables"].items():
             run._tables.add(table, rows)
         run.status, run._ended = kept["status"], kept["ended"]
