@@ -14,6 +14,7 @@ from flows import display
 from flows.environment import refuse_relative_places
 from flows.links import link_stage
 from flows.naming import run_name
+from flows.progress import Progress
 from flows.tracked_facts import stage_tags
 from flows.tracked_lineage import data_of_stage, models_of_stage
 from pipeline_core.errors import BadInput, EvenhandError
@@ -46,12 +47,13 @@ def run_tracked(
     shown, places = display.active(), Places.from_environment()
     store = Store(places.store)
     params = {"config": job.config, "seed": job.seed}
-    with tracking.child(parent, name, params, stage_tags()) as child:
+    with tracking.child(parent, name, params, stage_tags()) as child, Progress(name) as progress:
         child.log_data(data_of_stage(job))
 
         def on_event(event: dict[str, Any]) -> None:
             if "step" in event:  # rows of a table go to tracking alone
                 shown.event(name, event)
+                progress.on_event(event)
             child.on_event(event)
 
         shown.started(name)

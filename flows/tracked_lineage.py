@@ -18,6 +18,8 @@ from pipeline_core.tracking.lineage import StageLineage, TrackedData, TrackedMod
 
 KINDS = ("model", "reward")
 """Kinds of artifacts that are models to tracking."""
+ROWS = "preferences"
+"""Kind of artifacts that are rows."""
 HELD_OUT = ("validation", "held_out", "probe")
 """Parts of names of settings whose rows are not trained on."""
 log = logging.getLogger(__name__)
@@ -33,7 +35,16 @@ def data_of_stage(job: Job) -> list[TrackedData]:
     spec = load_registry().get(job.stage, job.config["name"])
     places = [(path, ref) for path, ref, _ in places_of(spec.config.model_validate(job.config))]
     places += [("data", job.data)] if job.data else []
-    return _tracked(places, "evaluation" if job.stage == "evaluate" else "training")
+    context = "evaluation" if job.stage == "evaluate" else "training"
+    return [*_tracked(places, context), *_made_rows(job, context)]
+
+
+def _made_rows(job: Job, context: str) -> Iterator[TrackedData]:
+    """Rows that an earlier stage has made."""
+    for role, ref in job.inputs.items():
+        if ref.kind == ROWS:
+            name, source = f"{ref.kind}/{ref.key[:12]}", ref.model_dump_json()
+            yield {"name": name, "digest": ref.digest, "source": source, "setting": role, "context": context}
 
 
 def _tracked(places: Iterable[tuple[str, DataRef]], context: str) -> list[TrackedData]:
