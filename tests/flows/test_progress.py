@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
+import logging
 
-import pytest
 from prefect import flow, task
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
@@ -74,24 +73,13 @@ def test_a_stage_without_steps_or_outside_of_prefect_has_none(prefect_server):
     assert artifacts("progress-policy-alone") == artifacts("progress-policy-table") == []
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_server_that_is_away_fails_no_stage(prefect_server, monkeypatch):
-    monkeypatch.setattr("flows.progress.SECONDS", 0.05)
-    asked = threading.Event()
-
-    @flow
-    def run():
-        with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}), Progress("policy:away") as progress:
-            show = progress._earlier
-
-            def refused():
-                asked.set()
-                return show()
-
-            progress._earlier = refused
+def test_a_server_that_is_away_fails_no_stage(prefect_server, caplog):
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):  # a flow would keep the client that it has
+        progress = Progress("policy:away")
+        progress._own = ArtifactFilter(key=ArtifactFilterKey(any_=["progress-policy-away"]))
+        with caplog.at_level(logging.DEBUG, "flows.progress"), progress:
             steps(progress, 4)
-            assert asked.wait(60)
-        return "done"
-
-    assert run() == "done"
+    progress._thread.join(60)
+    assert not progress._thread.is_alive()
+    assert "Prefect took no progress of policy:away" in caplog.text
     assert artifacts("progress-policy-away") == []
