@@ -45,7 +45,9 @@ def result(folder, key, stage="policy", reused=False, **metrics):
 def train_and_measure(tracking, folder, key, between=lambda: None):
     """A policy's run and that of its evaluation; `between`: called when both have begun."""
     with tracking.start_run("parent") as parent:
-        policy, evaluation = tracking.child(parent, "policy:dpo"), tracking.child(parent, "evaluate:bbq:dpo")
+        policy = tracking.child(parent, "policy:dpo")
+        time.sleep(0.01)  # the order of their starts, in milliseconds
+        evaluation = tracking.child(parent, "evaluate:bbq:dpo")
         between()
         made, measured = model(key), {"made": [], "used": [model(key)], "measured": model(key)}
         policy.log_result(result(folder, key), models={"made": [made], "used": [], "measured": None})
