@@ -23,7 +23,7 @@ SOURCE_TYPE = "evenhand"
 NOTE_TAG = "mlflow.note.content"
 
 
-class Lineage:
+class RunLineage:
     """Facts about one run. They are sent by the thread that sends, since they need answers of the server."""
 
     def __init__(self, tracking: Connection, upload: Callable[[Path], None]) -> None:
@@ -36,7 +36,7 @@ class Lineage:
 
     @property
     def waiting(self) -> list[str]:
-        """What waits, in words."""
+        """Facts that wait, in words."""
         with self._guard:
             data = len(self._kept["data"])
             parts = [f"{data} data set{'s' if data > 1 else ''}"] if data else []

@@ -18,7 +18,7 @@ from pipeline_core.tracking.lineage import StageLineage, TrackedData
 from pipeline_core.tracking.mlflow.buffers import Metrics, Params, Tags
 from pipeline_core.tracking.mlflow.connection import Connection
 from pipeline_core.tracking.mlflow.kept import KeptRun
-from pipeline_core.tracking.mlflow.lineage import NOTE_TAG, Lineage
+from pipeline_core.tracking.mlflow.lineage import NOTE_TAG, RunLineage
 from pipeline_core.tracking.mlflow.machine import MachineLoad
 from pipeline_core.tracking.mlflow.tables import TAG as TABLES_TAG
 from pipeline_core.tracking.mlflow.tables import TrackedTables
@@ -48,7 +48,7 @@ class MlflowRun(TrackedRun):
         self._params, self._tags, self._metrics = Params(), Tags(), Metrics()
         self._uploads = Uploads(tracking)
         self._tables = TrackedTables()
-        self._lineage = Lineage(tracking, self._upload)
+        self._lineage = RunLineage(tracking, self._upload)
         self._load = MachineLoad(self.log_metrics)
         self._note = str(tags.get(NOTE_TAG, ""))
         self._sent_status = False
