@@ -15,6 +15,7 @@ from flows.links import warning_only
 from flows.records import RegisteredModel
 from flows.run import PipelineRun
 from pipeline_core.errors import GateFailed
+from pipeline_core.files.markdown_text import inert
 from pipeline_core.gate.settings import Registration
 from pipeline_core.pipeline.config import PipelineConfig
 from pipeline_core.report.figures.model import GateVerdict
@@ -164,4 +165,4 @@ def _description(config: PipelineConfig, model: StageResult, about: Sequence[Gat
         "",
         *(f"- {gate_words.sentence(verdict)}" for verdict in about),
     ]
-    return "\n".join(lines)
+    return "\n".join(map(inert, lines))

@@ -19,6 +19,8 @@ from prefect.client.schemas.sorting import ArtifactSort
 from prefect.context import TaskRunContext
 from prefect.logging import get_run_logger
 
+from pipeline_core.files.markdown_text import code_span, inert
+
 if TYPE_CHECKING:
     from pipeline_core.report import ReportPaths
     from pipeline_core.stage.run import StageResult
@@ -31,15 +33,15 @@ def link_stage(name: str, result: StageResult, tracked: TrackedRun) -> None:
     lines = [
         f"{how}: `{result.kind}/{result.key[:12]}`, digest `{result.digest[:12]}`.",
         *_page(tracked),
-        f"Folder on {_code(socket.gethostname())}: {_code(str(result.path))}",
+        f"Folder on {code_span(socket.gethostname())}: {code_span(str(result.path))}",
     ]
-    _publish(artifact_key(name), "\n\n".join(lines), f"What {name} has made")
+    _publish(artifact_key(name), "\n\n".join(lines), f"What {inert(name)} has made")
 
 
 def link_report(paths: ReportPaths, run: TrackedRun) -> None:
     """Show the report's tables; link the tracking run, which holds its page with plots."""
     text = paths.markdown.read_text(encoding="utf-8")
-    where = f"Page with plots on {_code(socket.gethostname())}: {_code(str(paths.html))}"
+    where = f"Page with plots on {code_span(socket.gethostname())}: {code_span(str(paths.html))}"
     _publish("report", "\n\n".join([*_page(run, paths.html), where, text]), "The run's report")
 
 
@@ -50,13 +52,6 @@ def _page(run: TrackedRun, report: Path | None = None) -> list[str]:
     if report:
         pages.append(f"[Report with plots]({run.artifact_url(f'report/{report.name}')})")
     return [" · ".join(pages)]
-
-
-def _code(text: str) -> str:
-    """`text` as a code span; a Markdown reader takes nothing in it for markup."""
-    longest = max((len(ticks) for ticks in "".join(c if c == "`" else " " for c in text).split()), default=0)
-    fence = "`" * (longest + 1)
-    return f"{fence} {text} {fence}" if longest else f"`{text}`"
 
 
 def _publish(key: str, markdown: str, description: str) -> None:

@@ -32,6 +32,7 @@ from flows.server import server_name
 from flows.shared_store import publish_kept
 from flows.stage import words_of
 from flows.tracked_facts import few_parameters, of_deployment, run_tags, write_config
+from flows.tracked_lineage import data_of_run
 from pipeline_core.checks.presets import preset_names
 from pipeline_core.checks.whole import load_config
 from pipeline_core.errors import BadInput, EvenhandError
@@ -141,6 +142,8 @@ def run_pipeline(config: PipelineConfig, command: str | None = None) -> RunRecor
             begun.append(record)
             record.tracking = parent.url
             record.write(places.runs)  # at once: `store gc` keeps what a running run uses
+            parent.log_data(data_of_run(config))
+            parent.watch_machine()
             parent.log_artifact(write_config(config, places.runs / record.run_id))
             try:
                 _run_all(PipelineRun(config, tracking, parent), record, places.runs, command)

@@ -16,7 +16,9 @@ from flows.environment import refuse_relative_places
 from flows.limits import limits_held
 from flows.links import link_stage
 from flows.naming import run_name
+from flows.progress import Progress
 from flows.tracked_facts import stage_tags
+from flows.tracked_lineage import data_of_stage, models_of_stage
 from pipeline_core.checks.memory import check_start
 from pipeline_core.errors import BadInput, EvenhandError
 from pipeline_core.plugin.registry import load_registry
@@ -48,11 +50,13 @@ def run_tracked(
     """
     shown, store = display.active(), Store.from_environment()
     params = {"config": job.config, "seed": job.seed}
-    with tracking.child(parent, name, params, stage_tags()) as child:
+    with tracking.child(parent, name, params, stage_tags()) as child, Progress(name) as progress:
+        child.log_data(data_of_stage(job))
 
         def on_event(event: dict[str, Any]) -> None:
             if "step" in event:  # rows of a table go to tracking alone
                 shown.event(name, event)
+                progress.on_event(event)
             child.on_event(event)
 
         shown.started(name)
@@ -69,7 +73,8 @@ def run_tracked(
             else:
                 shown.failed(name, error)
             raise
-        child.log_result(result, store.root / ".logs" / f"{result.key}.txt")
+        log_file, models = store.root / ".logs" / f"{result.key}.txt", models_of_stage(job, result, store)
+        child.log_result(result, log_file, models)
     shown.finished(name, result)
     link_stage(name, result, child)
     return result

@@ -11,6 +11,7 @@ from prefect.runtime import deployment, flow_run, task_run
 from prefect.utilities.urls import url_for
 
 from flows.server import PRIVATE, server_name
+from pipeline_core.files.markdown_text import inert
 from pipeline_core.pipeline.config import PipelineConfig, label_of
 from pipeline_core.store.versions import commit
 
@@ -21,7 +22,7 @@ def run_tags(config: PipelineConfig, command: str | None) -> dict[str, str]:
     """Tags of the run: preset, seeds, command, commit and a description with a link to Prefect."""
     link = _link("flow-run", str(flow_run.id), f"Prefect run {flow_run.name}")
     facts = {
-        "description": "\n\n".join(filter(None, [config.description, link])),
+        "description": "\n\n".join(filter(None, [inert(config.description), link])),
         "preset": config.name,
         "seeds": ", ".join(map(str, config.seeds)),
         "source": command or f"deployment {flow_run.flow_name}",
@@ -65,7 +66,7 @@ def _link(kind: str, run_id: str, text: str) -> str:
     if server_name() == PRIVATE:  # it has no pages, and ends with the run
         return ""
     address = url_for(kind, obj_id=run_id)
-    return f"[{text}]({address})" if address else ""
+    return f"[{inert(text)}]({address})" if address else ""
 
 
 def of_deployment() -> dict[str, str | bool | None]:

@@ -6,7 +6,6 @@ Everything that the template prints is made here, with types; the template only 
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from pipeline_core.export.figures import CardRow, beside, rows_of
 from pipeline_core.export.lineage import EVALUATION, Lineage
 from pipeline_core.export.rewards import ENCODER_CODE
 from pipeline_core.files.atomic import replace_file
+from pipeline_core.files.markdown_text import Verbatim, fence_of, finalized
 from pipeline_core.models.model_files import is_masked
 from pipeline_core.models.model_sources import LOCAL, NAMES_A_MODEL
 from pipeline_core.store.artifacts import MANIFEST, Manifest
@@ -57,7 +57,6 @@ class ArtifactCard:
     title: str
     manifest: Manifest
     usage: str
-    fence: str
     sign: str
     lineage: Lineage
     origins: tuple[RowOrigin, ...]
@@ -90,7 +89,6 @@ def card_of(lineage: Lineage, folder: Path, usage: str, out: Path) -> ArtifactCa
         title=TITLES[manifest.kind],
         manifest=manifest,
         usage=usage,
-        fence=_fence(settings),
         sign=_sign(manifest.metrics) if manifest.kind == "reward" else "",
         lineage=lineage,
         origins=origins,
@@ -113,7 +111,9 @@ def to_markdown(card: ArtifactCard) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,  # a Markdown file ends with one
         autoescape=False,
+        finalize=finalized,
     )
+    environment.filters |= {"verbatim": Verbatim, "fence": fence_of}
     environment.filters["cell"] = _cell  # labels and citations may hold bars and line breaks
     template = environment.from_string((files("pipeline_core.export") / "card.md.j2").read_text(encoding="utf-8"))
     return template.render(card=card)
@@ -201,11 +201,6 @@ def _origins(folder: Path) -> tuple[RowOrigin, ...]:
 
 def _yaml(document: Mapping[str, Any], *, sort_keys: bool) -> str:
     return str(yaml.safe_dump(dict(document), sort_keys=sort_keys, allow_unicode=True)).strip()
-
-
-def _fence(text: str) -> str:
-    """Backticks that fence a code block, more than any run of backticks in `text`."""
-    return "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
 
 
 def _cell(text: object) -> str:

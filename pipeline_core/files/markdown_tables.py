@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
+from pipeline_core.files.markdown_text import inert
+
 
 def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]], right: Collection[int] = ()) -> Iterator[str]:
     """Lines of a table; columns whose numbers are in `right` are aligned to the right."""
@@ -13,5 +15,5 @@ def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]], right:
 
 
 def markdown_row(cells: Sequence[str]) -> str:
-    """Line of a table; a `|` in a cell is escaped."""
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+    """Line of a table; cells hold no markup that acts (`inert`), and a `|` in them is escaped."""
+    return f"| {' | '.join(inert(cell).replace('|', chr(92) + '|') for cell in cells)} |"

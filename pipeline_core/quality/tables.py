@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from pipeline_core.files.markdown_tables import markdown_table
+from pipeline_core.files.markdown_text import inert
 from pipeline_core.quality.model import Quality, ScopeQuality, SubsampleRange
 
 UNDEFINED = "–"
@@ -102,7 +103,7 @@ def facts(quality: Quality) -> list[str]:
 
 def to_markdown(quality: Quality) -> str:
     """Whole report in Markdown."""
-    return "\n".join(_lines(quality)) + "\n"
+    return "\n".join(map(inert, _lines(quality))) + "\n"
 
 
 def _lines(quality: Quality) -> Iterator[str]:

@@ -29,6 +29,7 @@ from pipeline_core.files.atomic import replace_file, user_path
 from pipeline_core.files.json_files import read_as
 from pipeline_core.store.places import Places, nearest
 from pipeline_core.store.processes import Process
+from pipeline_core.tracking.lineage import StageLineage, TrackedData
 from pipeline_core.tracking.protocol import TrackedRun, Tracking, TrackingStatus
 from pipeline_core.tracking.values import finite
 
@@ -88,6 +89,19 @@ class JsonLinesRun(TrackedRun):
             if anew:
                 file.unlink(missing_ok=True)
             append(file, [finite_only(dict(row)) for row in rows])
+
+    def log_data(self, data: Sequence[TrackedData]) -> None:
+        """Write the data that the run reads into `run.json`."""
+        self._add_facts(data=list(data))
+
+    def log_models(self, models: StageLineage, metrics: Mapping[str, float], seconds: float) -> None:  # noqa: ARG002
+        """Write the models that the run makes and uses into `run.json`; the figures are those of the run."""
+        self._add_facts(models=dict(models))
+
+    def _add_facts(self, **facts: Any) -> None:
+        with self._in_turn():
+            self._facts |= facts
+            write_json(self.folder / RUN, self._facts)
 
     def finish(self, status: TrackingStatus = "FINISHED") -> None:
         """Write status and end time into `run.json`; later calls change neither."""

@@ -10,6 +10,7 @@ import atexit
 import json
 import logging
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,7 +23,10 @@ from pipeline_core.tracking.registry import Held, ModelRegistry
 if TYPE_CHECKING:
     from pipeline_core.stage.run import StageResult
     from pipeline_core.store.places import Places
+    from pipeline_core.tracking.lineage import StageLineage, TrackedData
 
+SAMPLES = "samples.jsonl"
+"""File of an artifact that tracking shows as a table."""
 TrackingStatus = Literal["FINISHED", "FAILED", "KILLED"]
 log = logging.getLogger(__name__)
 
@@ -85,17 +89,41 @@ class TrackedRun:
             return
         self.log_metrics(event.get("metrics", {}), step=event.get("step", 0), seconds=event.get("time"))
 
-    def log_result(self, result: StageResult, log_file: Path | None = None) -> None:
-        """Log tags, metrics and small files of a finished stage; a reused stage gets the tag `reused_from`."""
+    def log_result(self, result: StageResult, log_file: Path | None = None, models: StageLineage | None = None) -> None:
+        """Log tags, metrics, small files and models of a finished stage; a reused stage gets the tag `reused_from`."""
         facts = {name: getattr(result, name) for name in ("stage", "plugin", "label", "seed", "key", "digest")}
+        now = time.time()
         self.set_tags(facts | ({"reused_from": result.key} if result.reused else {}))
-        self.log_metrics({**result.metrics, "perf/stage_seconds": result.seconds})
-        for file in (result.path / "measures.json", result.path / "manifest.json", log_file):
-            if file and file.exists():
+        self.log_metrics({**result.metrics, "perf/stage_seconds": result.seconds}, seconds=now)
+        files = [result.path / name for name in ("measures.json", "manifest.json", SAMPLES)]
+        there = [file for file in (*files, log_file) if file and file.exists()]
+        if result.reused:
+            self.log_origin(result.key, there)
+        else:
+            self.log_files(there)
+        if models:
+            self.log_models(models, result.metrics, now)
+
+    def log_files(self, files: Sequence[Path]) -> None:
+        """Log small files of a stage; samples are a table."""
+        for file in files:
+            if file.name == SAMPLES:
+                self.log_rows(file.stem, rows_of(file), anew=True)
+            else:
                 self.log_artifact(file)
-        if (samples := result.path / "samples.jsonl").exists():
-            with samples.open(encoding="utf-8") as lines:
-                self.log_rows("samples", [json.loads(line) for line in lines], anew=True)
+
+    def log_data(self, data: Sequence[TrackedData]) -> None:
+        """Record the rows that the run reads."""
+
+    def log_models(self, models: StageLineage, metrics: Mapping[str, float], seconds: float) -> None:
+        """Record the models that the run makes and uses; `metrics` at `seconds` are those of the measured model."""
+
+    def log_origin(self, key: str, files: Sequence[Path]) -> None:  # noqa: ARG002 - backends use it
+        """Link the run that made the reused artifact `key`, or, if there is none, log the files."""
+        self.log_files(files)
+
+    def watch_machine(self) -> None:
+        """Record the load of this machine until the run ends."""
 
     def __enter__(self) -> TrackedRun:
         return self
@@ -105,6 +133,12 @@ class TrackedRun:
             self.finish("FINISHED")
         else:
             self.finish("FAILED" if issubclass(kind, Exception) else "KILLED")
+
+
+def rows_of(file: Path) -> list[dict[str, Any]]:
+    """Rows of a file of JSON lines."""
+    with file.open(encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
 
 
 def in_words(unsent: Mapping[str, Sequence[str]]) -> str:

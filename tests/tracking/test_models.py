@@ -10,7 +10,7 @@ import pytest
 
 from pipeline_core.conformance.kit import tiny_model
 from pipeline_core.tracking.mlflow.client import MlflowTracking
-from pipeline_core.tracking.mlflow.models import MOST_TEXT
+from pipeline_core.tracking.mlflow.registered import MOST_TEXT
 from pipeline_core.tracking.registry import NewVersion
 
 

@@ -17,7 +17,8 @@ import pytest
 
 from pipeline_core.stage.run import StageResult
 from pipeline_core.store.processes import Process
-from pipeline_core.tracking.mlflow.client import PARENT_TAG, MlflowTracking, owner_tags
+from pipeline_core.tracking.mlflow.client import PARENT_TAG, MlflowTracking
+from pipeline_core.tracking.mlflow.owners import owner_tags
 from pipeline_core.tracking.mlflow.values import clean_name
 from pipeline_core.tracking.opening import open_tracking
 from pipeline_core.tracking.protocol import TrackingUnavailable
@@ -196,6 +197,7 @@ def test_a_stage_result_is_recorded_and_a_reused_one_is_marked(tracking, tmp_pat
     )
     with tracking.start_run("evaluate:bbq:dpo") as run:
         run.log_result(result)
+    tracking.flush()
     found = look(tracking, run).data
     assert found.tags["reused_from"] == "k" * 64
     assert (found.tags["plugin"], found.tags["seed"]) == ("bbq", "1")
@@ -336,7 +338,9 @@ def test_a_server_takes_runs_and_artifacts(server):
         run.log_text("hello", "report/report.md")
     assert (look(tracking, run).info.status, look(tracking, run).data.params) == ("FINISHED", {"beta": "0.1"})
     assert history(tracking, run, "loss") == [(1, 0.5)]
-    assert run.url == f"{server.uri}/#/experiments/{tracking.experiment_id}/runs/{run.id}"
+    page = f"{server.uri}/#/experiments/{tracking.experiment_id}/runs/{run.id}"
+    assert run.url == f"{page}?workflowType=machine_learning"
+    assert run.artifact_url("report/a b.html") == f"{page}/artifacts/report%2Fa%20b.html?workflowType=machine_learning"
     assert [entry.path for entry in tracking.client.list_artifacts(run.id, "report")] == ["report/report.md"]
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, TypeVar
 
+from pipeline_core.files.markdown_tables import markdown_table
 from pipeline_core.report.figures.cells import Topic
 from pipeline_core.report.render import wording
 
@@ -28,9 +29,8 @@ class Table:
 
     def markdown(self) -> Iterator[str]:
         """Lines of the table in Markdown."""
-        yield _line(self.head)
-        yield _line(["---:" if side == "r" else "---" for side in self.align])
-        yield from map(_line, self.rows)
+        right = [number for number, side in enumerate(self.align) if side == "r"]
+        yield from markdown_table(self.head, self.rows, right)
 
     def terminal(self, title: str) -> RichTable:
         """The table for a terminal, with a title above."""
@@ -43,11 +43,6 @@ class Table:
         for row in self.rows:
             table.add_row(*map(Text, row))
         return table
-
-
-def _line(cells: Sequence[str]) -> str:
-    # A backslash is chr(92): an f-string cannot hold one in braces before Python 3.12.
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
 def _bare(title: str) -> RichTable:

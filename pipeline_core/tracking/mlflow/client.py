@@ -8,48 +8,37 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import threading
 import time
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline_core.files.sqlite_addresses import file_of
 from pipeline_core.network.addresses import answering, shown_uri
 from pipeline_core.network.proxies import through
-from pipeline_core.store.processes import Process
-from pipeline_core.tracking.mlflow.models import MlflowModels
+from pipeline_core.tracking.mlflow.connection import Connection
+from pipeline_core.tracking.mlflow.experiment import alone, experiment_id, is_embedded, quiet
 from pipeline_core.tracking.mlflow.outbox import Outbox
+from pipeline_core.tracking.mlflow.owners import delete_doubles, end_abandoned, owner_tags
+from pipeline_core.tracking.mlflow.registered import MlflowModels
 from pipeline_core.tracking.mlflow.removal import PARENT_TAG, delete_tree, held
-from pipeline_core.tracking.mlflow.run import TOKEN_TAG, Connection, MlflowRun
-from pipeline_core.tracking.mlflow.values import clean_name, cut
+from pipeline_core.tracking.mlflow.run import MlflowRun
+from pipeline_core.tracking.mlflow.values import cut
 from pipeline_core.tracking.protocol import TrackedRun, TrackingUnavailable
 from pipeline_core.tracking.registry import Held
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
     from pipeline_core.store.places import Places
 
-EXPERIMENT = "evenhand"
-HOST_TAG = "evenhand.host"
-SPACE_TAG = "evenhand.process_space"
-KIND_TAG, KIND = "mlflow.experimentKind", "custom_model_development"
-"""Tag of the experiment by which MLflow's pages open it as model training."""
 SHOWN_TAGS = {
     "description": "mlflow.note.content",
     "commit": "mlflow.source.git.commit",
     "source": "mlflow.source.name",
 }
 """Tags that MLflow's pages show in places of their own, under MLflow's names."""
-OWNER_TAG = "evenhand.process"
-"""Id and start of the process that owns a run; with `HOST_TAG` and `SPACE_TAG` they give a `Process`."""
 REFUSED = "error code 401"
 """MLflow's words for a server that wants another login."""
 FLUSH_SECONDS = 2.0
-LOCK_SECONDS = 120.0
 WORTH = 20
 """Pause between two writes of a run's file in the outbox, in multiples of the time the last one took."""
 log = logging.getLogger(__name__)
@@ -80,15 +69,14 @@ class MlflowTracking(Connection):
         """Ids of complete runs by their tokens."""
         self._closing = threading.Event()
         self._sender: threading.Thread | None = None
-        _quiet()
+        quiet()
         from mlflow import MlflowClient
 
         try:
-            with _alone(uri):
+            with alone(uri):
                 self.client = MlflowClient(tracking_uri=uri)
-                self.experiment_id = _experiment(self.client, EXPERIMENT, artifact_root if _embedded(uri) else None)
-                pages = f"{self.place.rstrip('/')}/#/experiments/{self.experiment_id}/runs"
-                self.pages = pages if uri.startswith("http") else None
+                self.experiment_id = experiment_id(self.client, artifact_root if is_embedded(uri) else None)
+                self.pages = self.place.rstrip("/") if uri.startswith("http") else None
         except Exception as error:
             raise self.unavailable(error) from error
         self.left = self._send_left()  # first: a run that waits for its end alone has not been killed
@@ -128,14 +116,12 @@ class MlflowTracking(Connection):
         for run in self.open_runs():
             assert isinstance(run, MlflowRun)
             failures += not run.send()
-            if (
-                failures == 2
-            ):  # after one failure the fault may be that run's alone, which must not hold back the others
+            if failures == 2:  # the fault of one may be that run's alone, which must not hold back the others
                 break
 
-    def flushed(self, run: MlflowRun) -> None:
+    def flushed(self, run: TrackedRun) -> None:
         """Keep in the outbox what the server has not taken, now and then while it is away, and at the end."""
-        if self._outbox is None:
+        if self._outbox is None or not isinstance(run, MlflowRun):
             return
         if not run.waiting:
             if self._put.pop(run.token, None) is not None:
@@ -175,8 +161,10 @@ class MlflowTracking(Connection):
         if self._closing.is_set():
             return
         self._closing.set()
-        if self.in_trouble:
-            self.flush()  # one more try, before the rest is put into the outbox
+        for run in reversed(self.open_runs()):
+            run.finish("KILLED")  # one with an end of its own keeps that
+        if self.open_runs():
+            self.flush()  # what the thread has not sent; one more try, before the rest is put into the outbox
         super().close()
         self._delete_doubles()
         self.unsent = {run.name: run.waiting for run in self.open_runs() if isinstance(run, MlflowRun)}
@@ -190,23 +178,17 @@ class MlflowTracking(Connection):
         super().forget(run)
 
     def _delete_doubles(self) -> None:
-        """Delete runs that a proxy has created by sending a request twice: the same token, and another id."""
-        if _embedded(self.uri) or not self._complete:
+        if is_embedded(self.uri) or not self._complete:
             return
-        mine = owner_tags()
-        where = f"tags.`{OWNER_TAG}` = '{mine[OWNER_TAG]}' and tags.`{SPACE_TAG}` = '{mine[SPACE_TAG]}'"
         try:
-            for run in self.client.search_runs([self.experiment_id], where, max_results=1000):
-                known = self._complete.get(run.data.tags.get(TOKEN_TAG, ""))
-                if known and known != run.info.run_id:
-                    self.client.delete_run(run.info.run_id)
+            delete_doubles(self.client, self.experiment_id, self._complete)
         except Exception as error:
             self.warn(error)
 
     @property
     def models(self) -> MlflowModels:
         """MLflow's own registry."""
-        return MlflowModels(self.client, _embedded(self.uri), lambda: _alone(self.uri))
+        return MlflowModels(self.client, is_embedded(self.uri), lambda: alone(self.uri))
 
     def held(self) -> Held:
         """Runs and folders of versions with an alias, and versions without one."""
@@ -214,7 +196,7 @@ class MlflowTracking(Connection):
 
     def delete_run(self, run_id: str) -> None:
         """Delete a run, its stages and their files. Rows of the database stay until `mlflow gc`, marked as deleted."""
-        with _alone(self.uri):
+        with alone(self.uri):
             delete_tree(self.client, self.uri, self.experiment_id, run_id)
 
     def unavailable(self, error: Exception) -> TrackingUnavailable:
@@ -233,72 +215,7 @@ class MlflowTracking(Connection):
         return cut(shown_uri(cause.splitlines()[0]).rstrip("."), 300)
 
     def _end_abandoned(self) -> None:
-        """Mark runs as KILLED whose process is known to be gone: after `kill -9` it cannot do so itself."""
         try:
-            # Processes of other machines and containers cannot be looked at from here.
-            where = f"attributes.status = 'RUNNING' and tags.`{SPACE_TAG}` = '{owner_tags()[SPACE_TAG]}'"
-            for run in self.client.search_runs([self.experiment_id], where, max_results=1000):
-                owner = _owner(run.data.tags)
-                if owner and owner.lives() is False:
-                    self.client.set_terminated(run.info.run_id, "KILLED")
+            end_abandoned(self.client, self.experiment_id)
         except Exception as error:
             self.warn(error)
-
-
-def owner_tags(process: Process | None = None) -> dict[str, str]:
-    """Tags that name the process a run belongs to."""
-    process = process or Process.current()
-    return {HOST_TAG: process.host, SPACE_TAG: process.space, OWNER_TAG: f"{process.pid} {process.started}"}
-
-
-def _owner(tags: Mapping[str, str]) -> Process | None:
-    pid, _, started = tags.get(OWNER_TAG, "").partition(" ")
-    return Process.read({"host": tags.get(HOST_TAG), "space": tags.get(SPACE_TAG), "pid": pid, "started": started})
-
-
-def _quiet() -> None:
-    """Make MLflow fail within seconds, without telemetry and migration logs. Variables that the user has set stay."""
-    # By default MLflow 3 retries 7 times with 120 seconds each, for minutes after a server has gone.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-    os.environ.setdefault("DO_NOT_TRACK", "true")
-    import mlflow  # noqa: F401 - its own logging set-up must not come after ours
-
-    for name in ("alembic", "urllib3.connectionpool", "mlflow.store.model_registry.abstract_store"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it logs errors that it also raises
-
-
-def _embedded(uri: str) -> bool:
-    return not uri.startswith(("http://", "https://", "databricks"))
-
-
-def _alone(uri: str) -> AbstractContextManager[Any]:
-    """File lock of an SQLite database: processes that create it, or a version, at the same time would break it."""
-    database = file_of(uri)
-    if database is None:
-        return nullcontext()
-    from filelock import FileLock
-
-    database.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(f"{database}.lock", timeout=LOCK_SECONDS)
-
-
-def _experiment(client: MlflowClient, name: str, artifact_root: str | None) -> str:
-    experiment = client.get_experiment_by_name(name)
-    if experiment is None:
-        try:
-            location = f"{artifact_root.rstrip('/')}/{clean_name(name)}" if artifact_root else None
-            return str(client.create_experiment(name, artifact_location=location, tags={KIND_TAG: KIND}))
-        except Exception:
-            # Another process may have created it on the server between the two calls.
-            experiment = client.get_experiment_by_name(name)
-            if experiment is None:
-                raise
-    if experiment.lifecycle_stage == "deleted":
-        client.restore_experiment(experiment.experiment_id)  # MLflow keeps its name taken, and refuses runs in it
-    if KIND_TAG not in experiment.tags:  # of before
-        client.set_experiment_tag(experiment.experiment_id, KIND_TAG, KIND)
-    return str(experiment.experiment_id)

@@ -19,7 +19,7 @@ from typing_extensions import TypedDict
 from pipeline_core.files.atomic import replace_file
 from pipeline_core.files.json_files import Damaged, read_as
 from pipeline_core.store.processes import Process
-from pipeline_core.tracking.mlflow.run import KeptRun
+from pipeline_core.tracking.mlflow.kept import KeptRun
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,10 @@ class Outbox:
         (self._folder / f"{token}.json").unlink(missing_ok=True)
 
     def left(self) -> list[KeptRun]:
-        """Runs of processes that are not known to go on. Unreadable files are named and passed over."""
+        """Runs of processes that are not known to go on, oldest first: a model is made before it is measured.
+
+        Unreadable files are named and passed over.
+        """
         found = []
         for file in sorted(self._folder.glob("*.json")):
             try:
@@ -67,7 +70,7 @@ class Outbox:
                 continue
             if parcel["place"] == self._place and not parcel["process"].lives():
                 found.append(parcel["run"])
-        return found
+        return sorted(found, key=lambda run: run["started"])
 
     @contextmanager
     def alone(self) -> Iterator[bool]:

@@ -6,82 +6,29 @@ What the server has not taken can be written to a file (`MlflowRun.kept`), from 
 from __future__ import annotations
 
 import json
-import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from typing_extensions import TypedDict
-
+from pipeline_core.tracking.lineage import StageLineage, TrackedData
+from pipeline_core.tracking.mlflow.buffers import Metrics, Params, Tags
+from pipeline_core.tracking.mlflow.connection import Connection
+from pipeline_core.tracking.mlflow.kept import KeptRun
+from pipeline_core.tracking.mlflow.lineage import NOTE_TAG, RunLineage
+from pipeline_core.tracking.mlflow.machine import MachineLoad
 from pipeline_core.tracking.mlflow.tables import TAG as TABLES_TAG
 from pipeline_core.tracking.mlflow.tables import TrackedTables
-from pipeline_core.tracking.mlflow.values import (
-    METRICS_PER_BATCH,
-    PARAM_LENGTH,
-    PARAMS_PER_BATCH,
-    TAG_LENGTH,
-    MlflowNames,
-    batches,
-    clean_name,
-    cut,
-)
-from pipeline_core.tracking.protocol import TrackedRun, Tracking, TrackingStatus
+from pipeline_core.tracking.mlflow.uploads import Uploads
+from pipeline_core.tracking.mlflow.values import METRICS_PER_BATCH, PARAM_LENGTH
+from pipeline_core.tracking.protocol import SAMPLES, TrackedRun, TrackingStatus, rows_of
 from pipeline_core.tracking.values import finite, flatten
-
-MetricPoint = tuple[str, float, int, int]
-"""Name, value, time in milliseconds, step."""
-TextArtifact = tuple[str, str]
-FileArtifact = tuple[Path, str | None]
-"""Path of a file or folder, and its folder among the artifacts."""
-REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST")
-"""Error codes of requests that fail again on every retry."""
-
-FILE_SECONDS = 30.0
-"""Seconds after a failed upload in which stages do not wait for another try."""
-KEPT_METRICS = 100_000
-"""Metrics kept while the server is away; the oldest are dropped first."""
-
 
 TOKEN_TAG = "evenhand.token"
 """Tag that tells a run from any other before it has an id: a request without an answer may have created it."""
-
-
-class Connection(Tracking):
-    """Tracking with the attributes that an `MlflowRun` needs."""
-
-    client: Any
-    """An `MlflowClient`."""
-    experiment_id: str
-    pages: str | None
-    """Address of the experiment's runs in the server's pages."""
-    in_trouble = False
-    """True from a failure to the next success. Meanwhile only `Connection.flush` tries: stages must not wait for it."""
-
-    def flushed(self, run: MlflowRun) -> None:
-        """Called after a run has tried to send what it holds."""
-
-
-class KeptRun(TypedDict):
-    """Data of a run that a server has not taken, as written by `MlflowRun.kept`."""
-
-    id: str
-    name: str
-    token: str
-    started: int
-    requested: bool
-    params: dict[str, str]
-    tags: dict[str, str]
-    metrics: list[MetricPoint]
-    files: list[tuple[str, str | None]]
-    texts: dict[str, str]
-    tables: dict[str, list[dict[str, Any]]]
-    status: TrackingStatus | None
-    ended: int
-    sent_status: bool
 
 
 class MlflowRun(TrackedRun):
@@ -98,17 +45,15 @@ class MlflowRun(TrackedRun):
         self.token = uuid.uuid4().hex
         self._started = int(1000 * time.time())
         self._was_requested = False
-        self._files: list[FileArtifact] = []
-        self._files_due = 0.0
-        self._texts: dict[str, str] = {}
-        self._metric_names, self._param_names = MlflowNames(), MlflowNames()
-        self._metrics: list[MetricPoint] = []
-        self._tags: dict[str, str] = {}
-        self._params: dict[str, str] = {}
+        self._params, self._tags, self._metrics = Params(), Tags(), Metrics()
+        self._uploads = Uploads(tracking)
         self._tables = TrackedTables()
+        self._lineage = RunLineage(tracking, self._upload)
+        self._load = MachineLoad(self.log_metrics)
+        self._note = str(tags.get(NOTE_TAG, ""))
         self._sent_status = False
         self._ended = 0
-        self._buffer = threading.Lock()
+        self._ending = threading.Lock()
         self._sending = threading.Lock()
         self.set_tags_later(tags)
 
@@ -121,39 +66,32 @@ class MlflowRun(TrackedRun):
                 self.id = found.info.run_id
                 return
         self._was_requested = True
-        with self._buffer:
-            tags = {TOKEN_TAG: self.token, **self._tags}
+        tags = {TOKEN_TAG: self.token, **self._tags.copy()}
         created = client.create_run(experiment, start_time=self._started, tags=tags, run_name=self.name)
         self.id = created.info.run_id
         self._tracking.in_trouble = False
-        self._sent(self._tags, tags)
+        self._tags.sent(tags)
 
     @property
     def url(self) -> str | None:
         """Address of the run's page for a browser; None with the embedded database, or before the run is created."""
-        return f"{self._tracking.pages}/{self.id}" if self._tracking.pages and self.id else None
+        return self._tracking.page(self.id) if self.id else None
 
     def artifact_url(self, path: str) -> str | None:
         """Address of the page that shows an artifact; None with the embedded database."""
-        return f"{self.url}/artifacts/{quote(path, safe='')}" if self.url else None
+        return self._tracking.page(self.id, f"/artifacts/{quote(path, safe='')}") if self.id else None
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0, seconds: float | None = None) -> None:
         """Buffer metrics; a NaN or infinite metric is counted under `nonfinite/<name>` instead."""
-        moment = int(1000 * (seconds or time.time()))
-        with self._buffer:
-            for name, value in finite(metrics).items():
-                self._metrics.append((self._metric_names[name], value, moment, int(step)))
-            del self._metrics[:-KEPT_METRICS]
-            # While the server is away every step of a training would wait for it here.
-            many = len(self._metrics) >= METRICS_PER_BATCH and not self._tracking.in_trouble
-        if many:
+        waiting = self._metrics.add(finite(metrics), int(1000 * (seconds or time.time())), int(step))
+        # While the server is away every step of a training would wait for it here.
+        if waiting >= METRICS_PER_BATCH and not self._tracking.in_trouble:
             self.flush()
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Log nested parameters as flat ones. Long values are cut; then `params.json` holds all parameters in full."""
         flat = flatten(params)
-        with self._buffer:
-            self._params |= {self._param_names[name]: cut(text, PARAM_LENGTH) for name, text in flat.items()}
+        self._params.add_flat(flat)
         self.flush()
         if any(len(text) > PARAM_LENGTH for text in flat.values()):
             self.log_text(json.dumps(params, indent=1, default=str, ensure_ascii=False, skipkeys=True), "params.json")
@@ -165,28 +103,50 @@ class MlflowRun(TrackedRun):
 
     def set_tags_later(self, tags: Mapping[str, object]) -> None:
         """Set tags with the next data that are sent."""
-        with self._buffer:
-            self._tags |= {clean_name(name): cut(str(value), TAG_LENGTH) for name, value in tags.items()}
+        self._tags.set(tags)
 
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
         """Copy a file, or all files below a folder, to the run's artifacts. It must stay until it is sent."""
-        with self._buffer:
-            self._files.append((path.absolute(), folder))
+        self._uploads.add_file(path, folder)
         self.flush()
 
     def log_text(self, text: str, name: str) -> None:
         """Log a text as the artifact `name`."""
-        with self._buffer:
-            self._texts[name] = text
+        self._uploads.add_text(text, name)
         self.flush()
 
     def log_rows(self, table: str, rows: Sequence[Mapping[str, Any]], *, anew: bool = False) -> None:
         """Add rows to a table, the artifact `<table>.json` of the run. `anew`: replace earlier rows."""
         self._tables.add(table, rows, anew=anew)
 
+    def log_data(self, data: Sequence[TrackedData]) -> None:
+        """Link rows that the run reads, as data sets with their digests."""
+        self._lineage.add_data(list(data))
+
+    def log_models(self, models: StageLineage, metrics: Mapping[str, float], seconds: float) -> None:
+        """Link models as logged models; `metrics`, logged at `seconds`, are also those of the measured model."""
+        points = self._metrics.named(finite(metrics), int(1000 * seconds), 0) if models["measured"] else []
+        self._lineage.set_models(models, points)
+
+    def log_origin(self, key: str, files: Sequence[Path]) -> None:
+        """Link the run that made the artifact `key`; if there is none, log the files."""
+        self._lineage.set_origin({"key": key, "note": self._note, "files": [str(file) for file in files]})
+
+    def _upload(self, file: Path) -> None:
+        """Add a file of a reused artifact. Called while data are sent, so it must not send itself."""
+        if file.name == SAMPLES:
+            self._tables.add(file.stem, rows_of(file), anew=True)
+        else:
+            self._uploads.add_file(file, None)
+
+    def watch_machine(self) -> None:
+        """Record the load of this machine until the run ends, below `system/`."""
+        self._load.start()
+
     def finish(self, status: TrackingStatus = "FINISHED") -> None:
         """Send buffered data and end the run; the first call decides the status."""
-        with self._buffer:
+        self._load.stop()
+        with self._ending:
             super().finish(status)
             self._ended = self._ended or int(1000 * time.time())
         self.flush()
@@ -201,23 +161,28 @@ class MlflowRun(TrackedRun):
         if not self._sending.acquire(blocking=not is_away):
             return False  # another thread asks the server just now, and keeps what it does not take
         try:
-            is_there = not is_away and self._try_all(with_files=anyway or time.monotonic() >= self._files_due)
+            is_there = not is_away and self._try_all(anyway=anyway)
             self._tracking.flushed(self)
         finally:
             self._sending.release()
         return is_there
 
-    def _try_all(self, *, with_files: bool) -> bool:
-        """Send all that waits, in an order in which the end comes last. False if that fails."""
+    def _try_all(self, *, anyway: bool) -> bool:
+        """Send all that waits, in an order in which the end comes last. False if that fails.
+
+        Not `anyway`: without lineage, since a stage need not wait for it, and without files that have just failed.
+        """
+        deliver = self._tracking.deliver
         try:
             if not self.id:
                 self.create()
-            self._send_texts(self._params, lambda batch: self._deliver(params=batch))
-            self._send_texts(self._tags, lambda batch: self._deliver(tags=batch))
-            while self._send_metrics():
-                pass
-            if with_files:
-                self._send_files()
+            self._params.send(lambda batch: deliver(self.id, params=batch))
+            self._tags.send(lambda batch: deliver(self.id, tags=batch))
+            self._metrics.send(lambda batch: deliver(self.id, metrics=batch))
+            if anyway:
+                self._lineage.send(self.id)
+            if anyway or self._uploads.are_due:
+                self._uploads.send(self.id)
             self._send_tables()
             self._send_status()
         except Exception as error:
@@ -229,37 +194,39 @@ class MlflowRun(TrackedRun):
     @property
     def waiting(self) -> list[str]:
         """Data that the server has not taken, in words."""
-        with self._buffer:
-            counts = {
-                "parameter": len(self._params),
-                "tag": len(self._tags),
-                "metric": len(self._metrics),
-                "file": len(self._files) + len(self._texts),
-                "table": len(self._tables.waiting),
-            }
-            has_no_end = self.status and not self._sent_status
+        counts = {
+            "parameter": len(self._params),
+            "tag": len(self._tags),
+            "metric": len(self._metrics),
+            "file": len(self._uploads),
+            "table": len(self._tables.waiting),
+        }
         words = [f"{count} {name}{'s' if count > 1 else ''}" for name, count in counts.items() if count]
-        return [*([] if self.id else ["the run itself"]), *words, *(["its end"] if has_no_end else [])]
+        has_no_end = self.status and not self._sent_status
+        end = ["its end"] if has_no_end else []
+        return [*([] if self.id else ["the run itself"]), *words, *self._lineage.waiting, *end]
 
     def kept(self) -> KeptRun:
         """All that the server has not taken, as JSON."""
-        with self._buffer:
-            return {
-                "id": self.id,
-                "name": self.name,
-                "token": self.token,
-                "started": self._started,
-                "requested": self._was_requested,
-                "params": dict(self._params),
-                "tags": dict(self._tags),
-                "metrics": list(self._metrics),
-                "files": [(str(path), folder) for path, folder in self._files],
-                "texts": dict(self._texts),
-                "tables": self._tables.kept(),
-                "status": self.status,
-                "ended": self._ended,
-                "sent_status": self._sent_status,
-            }
+        with self._ending:
+            status, ended = self.status, self._ended
+        return {
+            "id": self.id,
+            "name": self.name,
+            "token": self.token,
+            "started": self._started,
+            "requested": self._was_requested,
+            "params": self._params.copy(),
+            "tags": self._tags.copy(),
+            "metrics": self._metrics.copy(),
+            "files": [(str(path), folder) for path, folder in self._uploads.files()],
+            "texts": self._uploads.texts(),
+            "tables": self._tables.kept(),
+            "status": status,
+            "ended": ended,
+            "sent_status": self._sent_status,
+            "lineage": self._lineage.copy(),
+        }
 
     @classmethod
     def of(cls, tracking: Connection, kept: KeptRun) -> MlflowRun:
@@ -267,111 +234,30 @@ class MlflowRun(TrackedRun):
         run = cls(tracking, kept["name"], kept["tags"])
         run.id, run.token, run._started = kept["id"], kept["token"], kept["started"]
         run._was_requested, run._sent_status = kept["requested"], kept["sent_status"]
-        run._params, run._metrics, run._texts = dict(kept["params"]), list(kept["metrics"]), dict(kept["texts"])
-        run._files = [(Path(path), folder) for path, folder in kept["files"]]
+        run._params.add(kept["params"])
+        run._metrics.put(kept["metrics"])
+        run._uploads.put(((Path(path), folder) for path, folder in kept["files"]), kept["texts"])
+        if "lineage" in kept:
+            run._lineage.put(kept["lineage"])
         for table, rows in kept["tables"].items():
             run._tables.add(table, rows)
         run.status, run._ended = kept["status"], kept["ended"]
         return run
 
-    def _send_files(self) -> None:
-        """Send artifacts; a store of artifacts that fails must not hold back other data."""
-        with self._buffer:
-            files, texts = list(self._files), list(self._texts.items())
-        for file in files:
-            if not self._try(self._upload, *file):
-                self._files_due = time.monotonic() + FILE_SECONDS
-                return
-            with self._buffer:
-                self._files.remove(file)
-        for name, text in texts:
-            if not self._try(self._upload_text, text, name):
-                self._files_due = time.monotonic() + FILE_SECONDS
-                return
-            with self._buffer:
-                if self._texts.get(name) == text:
-                    del self._texts[name]
-
-    def _try(self, send: Callable[..., object], *arguments: object) -> bool:
-        """True if another try is of no use: MLflow has taken what is sent, or refused it, or a file is gone."""
-        try:
-            send(*arguments)
-        except Exception as error:
-            self._tracking.warn(error)
-            return isinstance(error, FileNotFoundError) or getattr(error, "error_code", "") in REFUSALS
-        self._tracking.in_trouble = False
-        return True
-
-    def _send_texts(self, items: dict[str, str], deliver: Callable[[list[TextArtifact]], None]) -> None:
-        with self._buffer:
-            waiting = list(items.items())
-        for batch in batches(waiting, PARAMS_PER_BATCH):
-            deliver(batch)
-            self._sent(items, dict(batch))
-
-    def _sent(self, items: dict[str, str], sent: Mapping[str, str]) -> None:
-        with self._buffer:
-            for name, text in sent.items():
-                if items.get(name) == text:  # a value set meanwhile is still to be sent
-                    del items[name]
-
     def _send_tables(self) -> None:
         """Send tables; a store of artifacts that fails must not hold back other data."""
         try:
             ended = self.status is not None
-            sent = self._tables.send(self._upload_text, all_of_them=ended)
+            sent = self._tables.send(lambda *named: self._uploads.upload_text(self.id, *named), all_of_them=ended)
         except Exception as error:
             self._tracking.warn(error)
             return
         if sent:
-            self._deliver(tags=[(TABLES_TAG, self._tables.tag)])
-
-    def _send_metrics(self) -> bool:
-        with self._buffer:
-            batch = self._metrics[:METRICS_PER_BATCH]
-        if not batch:
-            return False
-        self._deliver(metrics=batch)
-        with self._buffer:
-            sent = set(map(id, batch))  # by identity: the oldest may have been dropped meanwhile
-            self._metrics[: len(batch)] = [metric for metric in self._metrics[: len(batch)] if id(metric) not in sent]
-        return True
+            self._tracking.deliver(self.id, tags=[(TABLES_TAG, self._tables.tag)])
 
     def _send_status(self) -> None:
+        client = self._tracking.client
         if self.status and not self._sent_status:
-            self._sent_status = self._try(self._tracking.client.set_terminated, self.id, self.status, self._ended)
+            self._sent_status = self._tracking.attempt(client.set_terminated, self.id, self.status, self._ended)
         if self._sent_status and not self.waiting:  # files and tables may be sent after the end
             self._tracking.forget(self)
-
-    def _deliver(
-        self,
-        metrics: Sequence[MetricPoint] = (),
-        params: Sequence[TextArtifact] = (),
-        tags: Sequence[TextArtifact] = (),
-    ) -> None:
-        """Send a batch within MLflow's limits. If MLflow refuses its content, the batch is dropped with a warning."""
-        from mlflow.entities import Metric, Param, RunTag
-        from mlflow.exceptions import MlflowException
-
-        try:
-            self._tracking.client.log_batch(
-                self.id,
-                metrics=[Metric(*point) for point in metrics],
-                params=[Param(*param) for param in params],
-                tags=[RunTag(*tag) for tag in tags],
-            )
-        except MlflowException as error:
-            if error.error_code not in REFUSALS:
-                raise
-            self._tracking.warn(error)
-        self._tracking.in_trouble = False  # the server has answered, if only to refuse
-
-    def _upload(self, path: Path, folder: str | None = None) -> None:
-        client = self._tracking.client
-        (client.log_artifacts if path.is_dir() else client.log_artifact)(self.id, str(path), folder)
-
-    def _upload_text(self, text: str, name: str) -> None:
-        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-            file = Path(folder) / Path(name).name
-            file.write_text(text, encoding="utf-8", errors="replace")
-            self._upload(file, str(Path(name).parent) if Path(name).parent.name else None)
