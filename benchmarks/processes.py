@@ -1,0 +1,126 @@
+"""Every plugin's example as one process and as two under torchrun: the largest difference between their artifacts."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.interleaved import machine
+from pipeline_core.conformance.inputs import PREFERENCES, inputs_of, load_data, store_with
+from pipeline_core.errors import EvenhandError
+from pipeline_core.plugin.registry import Registry, load_registry
+from pipeline_core.plugin.specs import STAGES, Spec
+from pipeline_core.stage.key import Job
+from pipeline_core.stage.run import run_stage
+from pipeline_core.stage.settings import ExecutionSettings
+from pipeline_core.store.artifacts import Store
+
+
+def main() -> None:
+    """Print a row for each plugin; those that work in one process are listed with their refusal."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("names", nargs="*", help="plugins (default: all)")
+    names = parser.parse_args().names
+    registry = load_registry()
+    print(machine())
+    print(
+        "\n| stage | plugin | largest difference of 2 processes from 1 | in | numbers compared |\n|---|---|---|---|---|"
+    )
+    for spec in (spec for stage in STAGES for spec in registry.specs(stage)):
+        if not names or spec.name in names:
+            print(f"| {spec.stage} | `{spec.name}` | {_row(spec, registry)} |", flush=True)
+
+
+def _row(spec: Spec, registry: Registry) -> str:
+    try:
+        one, two = (_artifact(spec, registry, processes) for processes in (1, 2))
+    except (EvenhandError, ValueError) as error:
+        line = str(error).replace("Value error, ", "").splitlines()
+        return f"{next((text for text in line if 'process' in text), line[0]).strip()[:160]} | | "
+    off, where, count = difference(one, two)
+    return f"{off:.1e} | {where} | {count:,}" if off else f"none | | {count:,}"
+
+
+def _artifact(spec: Spec, registry: Registry, processes: int) -> Path:
+    root = Path(tempfile.mkdtemp())
+    config = spec.config.model_validate({"name": spec.name, **spec.example, "processes": processes})
+    load_data(config)
+    inputs = inputs_of(spec, root / "inputs", registry)
+    job = Job(
+        stage=spec.stage,
+        config=config.model_dump(mode="json"),
+        label=spec.name,
+        inputs=inputs,
+        data=PREFERENCES if spec.stage in ("extend", "reward", "policy") else None,
+        runner=ExecutionSettings(device="cpu", threads=processes),
+    )
+    return run_stage(job, Store(store_with(inputs, root / "made", root / "inputs")), registry).path
+
+
+def difference(one: Path, two: Path) -> tuple[float, str, int]:
+    """Largest difference of any number in two artifacts, where it stands, and how many numbers there are.
+
+    The difference is absolute up to 1 and relative above. Texts that differ, and files that only one has, count as
+    infinitely far apart.
+    """
+    files = [{str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()} for folder in (one, two)]
+    if apart := files[0] ^ files[1]:
+        return float("inf"), f"files {sorted(apart)}", 0
+    worst, where, count = 0.0, "", 0
+    for name in sorted(files[0]):
+        left, right = _numbers(one / name), _numbers(two / name)
+        if left.keys() != right.keys():
+            return float("inf"), name, count
+        for place, value in left.items():
+            count += 1
+            off = _apart(value, right[place])
+            if off > worst:
+                worst, where = off, f"{name}: {place}" if place else name
+    return worst, where, count
+
+
+def _apart(left: Any, right: Any) -> float:
+    if left == right or (left != left and right != right):  # noqa: PLR0124 - NaN
+        return 0.0
+    if isinstance(left, int | float) and isinstance(right, int | float):
+        return float(abs(left - right) / max(1.0, abs(left), abs(right)))
+    return float("inf")
+
+
+def _numbers(file: Path) -> dict[str, Any]:
+    """Leaves of a file by their place; a file of another kind is one leaf, its bytes."""
+    if file.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        flat = ((f"{name}[{i}]", x) for name, t in load_file(file).items() for i, x in enumerate(t.flatten().tolist()))
+        return dict(flat)
+    if file.suffix == ".parquet":
+        import pyarrow.parquet as pq
+
+        return dict(_leaves(pq.read_table(file).to_pylist()))
+    if file.suffix == ".jsonl":
+        return dict(_leaves([json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]))
+    if file.name == "manifest.json":
+        return dict(_leaves(json.loads(file.read_text(encoding="utf-8"))["metrics"]))
+    if file.suffix == ".json":
+        return dict(_leaves(json.loads(file.read_text(encoding="utf-8"))))
+    return {"": file.read_bytes()}
+
+
+def _leaves(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _leaves(inner, f"{place}.{name}".lstrip("."))
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _leaves(inner, f"{place}[{number}]")
+    else:
+        yield place, value
+
+
+if __name__ == "__main__":
+    main()
