@@ -72,15 +72,37 @@ def difference(one: Path, two: Path) -> tuple[float, str, int]:
         return float("inf"), f"files {sorted(apart)}", 0
     worst, where, count = 0.0, "", 0
     for name in sorted(files[0]):
-        left, right = _numbers(one / name), _numbers(two / name)
-        if left.keys() != right.keys():
-            return float("inf"), name, count
-        for place, value in left.items():
-            count += 1
-            off = _apart(value, right[place])
-            if off > worst:
-                worst, where = off, f"{name}: {place}" if place else name
+        compare = _of_tensors if name.endswith(".safetensors") else _of_values
+        off, place, numbers = compare(one / name, two / name)
+        count += numbers
+        if off > worst:
+            worst, where = off, f"{name}: {place}" if place else name
     return worst, where, count
+
+
+def _of_tensors(one: Path, two: Path) -> tuple[float, str, int]:
+    import torch
+    from safetensors.torch import load_file
+
+    left, right = load_file(one), load_file(two)
+    if left.keys() != right.keys():
+        return float("inf"), "names of tensors", 0
+    offs = {}
+    for name, tensor in left.items():
+        a, b = tensor.double(), right[name].double()
+        size = torch.maximum(a.abs(), b.abs()).clamp(min=1.0)
+        offs[name] = float(((a - b).abs() / size).max()) if tensor.numel() else 0.0
+    worst = max(offs, key=lambda name: offs[name])
+    return offs[worst], worst, sum(tensor.numel() for tensor in left.values())
+
+
+def _of_values(one: Path, two: Path) -> tuple[float, str, int]:
+    left, right = _values(one), _values(two)
+    if left.keys() != right.keys():
+        return float("inf"), "names or numbers of entries", 0
+    offs = {place: _apart(value, right[place]) for place, value in left.items()}
+    worst = max(offs, key=lambda place: offs[place], default="")
+    return offs.get(worst, 0.0), worst, len(offs)
 
 
 def _apart(left: Any, right: Any) -> float:
@@ -91,13 +113,8 @@ def _apart(left: Any, right: Any) -> float:
     return float("inf")
 
 
-def _numbers(file: Path) -> dict[str, Any]:
+def _values(file: Path) -> dict[str, Any]:
     """Leaves of a file by their place; a file of another kind is one leaf, its bytes."""
-    if file.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        flat = ((f"{name}[{i}]", x) for name, t in load_file(file).items() for i, x in enumerate(t.flatten().tolist()))
-        return dict(flat)
     if file.suffix == ".parquet":
         import pyarrow.parquet as pq
 
