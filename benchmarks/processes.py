@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.interleaved import machine
-from pipeline_core.conformance.inputs import PREFERENCES, inputs_of, load_data, store_with
+from pipeline_core.conformance.inputs import JUDGES, PREFERENCES, RUNNER, inputs_of, load_data, store_with
 from pipeline_core.errors import EvenhandError
 from pipeline_core.plugin.registry import Registry, load_registry
 from pipeline_core.plugin.specs import STAGES, Spec
@@ -18,6 +18,9 @@ from pipeline_core.stage.key import Job
 from pipeline_core.stage.run import run_stage
 from pipeline_core.stage.settings import ExecutionSettings
 from pipeline_core.store.artifacts import Store
+
+TELLING = {"learning_rate": 1e-3, "micro_batch_tokens": 64, "steps": 3}
+"""Settings over the examples' own, where a plugin has them: weights that move, and passes for both processes."""
 
 
 def main() -> None:
@@ -37,19 +40,24 @@ def main() -> None:
 
 def _row(spec: Spec, registry: Registry) -> str:
     try:
-        one, two = (_artifact(spec, registry, processes) for processes in (1, 2))
+        one, two = (artifact(spec, registry, processes) for processes in (1, 2))
     except (EvenhandError, ValueError) as error:
         line = str(error).replace("Value error, ", "").splitlines()
-        return f"{next((text for text in line if 'process' in text), line[0]).strip()[:160]} | | "
+        return f"{next((text for text in line if 'one process' in text), line[0]).strip()[:160]} | | "
     off, where, count = difference(one, two)
     return f"{off:.1e} | {where} | {count:,}" if off else f"none | | {count:,}"
 
 
-def _artifact(spec: Spec, registry: Registry, processes: int) -> Path:
+def artifact(spec: Spec, registry: Registry, processes: int) -> Path:
+    """Folder of the artifact that a plugin's example makes with some processes, in a store of its own."""
     root = Path(tempfile.mkdtemp())
-    config = spec.config.model_validate({"name": spec.name, **spec.example, "processes": processes})
+    telling = {name: value for name, value in TELLING.items() if name in spec.config.model_fields}
+    config = spec.config.model_validate({"name": spec.name, **spec.example, **telling, "processes": processes})
     load_data(config)
     inputs = inputs_of(spec, root / "inputs", registry)
+    if "reward" in inputs:  # a reward that differs between the texts of a random model: else nothing is learned
+        job = Job(stage="reward", label="reward", config={"name": "tfidf_ridge"}, data=JUDGES, runner=RUNNER)
+        inputs["reward"] = run_stage(job, Store(root / "inputs"), registry).ref
     job = Job(
         stage=spec.stage,
         config=config.model_dump(mode="json"),
