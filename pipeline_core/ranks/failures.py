@@ -44,9 +44,8 @@ def _silent(output: str, told: set[int]) -> RankEnd | None:
     SIGTERM is passed over: with it torchrun ends the ranks that are left.
     """
     ends = [RankEnd(int(rank), int(code)) for rank, code in SUMMARY.findall(output)]
-    killed = [end for end in ends if end.code < 0 and end.code != -signal.SIGTERM]
-    vanished = [end for end in ends if end.code > 0 and end.rank not in told]
-    return next(iter([*killed, *vanished]), None)
+    silent = [end for end in ends if end.code != -signal.SIGTERM and end.rank not in told]
+    return min(silent, key=lambda end: end.code > 0, default=None)  # a signal before an exit
 
 
 def _written(attempt: Path) -> list[dict[str, Any]]:

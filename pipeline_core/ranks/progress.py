@@ -75,7 +75,7 @@ class ProgressWatch:
             raise StageFailed(self._standstill(sight))
         if idle >= self._seconds / 2 and not self._warned and not self._stopped:
             self._warned = True
-            log.warning("%s: no sign of progress for %s; at %s it is ended", self._name, _span(idle), self._limit())
+            log.warning("%s: no sign of progress for %s; after %s it is ended", self._name, _span(idle), self._limit())
 
     def _note_stopped(self, sight: Sight) -> None:
         for pid in self._stopped.keys() - sight.stopped:
@@ -90,7 +90,7 @@ class ProgressWatch:
         for pid, (since, _) in self._stopped.items():
             if pid not in self._told and self._clock - since >= soon:
                 self._told.add(pid)
-                end = f"; at {self._limit()} the stage is ended" if self._seconds else ""
+                end = f"; after {self._limit()} the stage is ended" if self._seconds else ""
                 log.warning("%s: %s; `kill -CONT %d` lets it go on%s", self._name, self._how(pid, sight), pid, end)
 
     def _note_progress(self, sight: Sight) -> None:
