@@ -19,7 +19,7 @@ SHOWN_LINES = 20
 
 
 class RankEnd(NamedTuple):
-    """How a rank ended; a negative code is the number of a signal."""
+    """End of a rank; a negative code is the number of a signal."""
 
     rank: int
     code: int

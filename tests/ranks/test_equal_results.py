@@ -13,7 +13,7 @@ from pipeline_core.plugin.specs import STAGES
 QUICK = {"reward_pairs", "sampled_reward", "sft"}
 ELSEWHERE = {"lm_eval"}
 """Whose example needs the hub; `test_lm_eval.py` has a task of its own."""
-NEEDS_DATA = {"bbq", "bold", "crows_pairs", "global_opinion", "stereoset", "truthfulqa", "winobias"}
+
 SPECS = [spec for stage in STAGES for spec in load_registry().specs(stage)]
 SHARING = [spec.name for spec in SPECS if spec.config.shares_work and spec.name not in ELSEWHERE]
 ALONE = [(spec.stage, spec.name) for spec in SPECS if not spec.config.shares_work]
@@ -41,5 +41,5 @@ def test_a_plugin_for_one_process_refuses_two(stage, name):
 def test_the_refusal_names_the_place():
     from pipeline_core.checks.whole import load_config
 
-    with pytest.raises(BadInput, match=r"reward.*processes.*lexicon works in one process"):
-        load_config("smoke", ["reward.lexicon.processes=2"])
+    with pytest.raises(BadInput, match=r"reward.*processes.*tfidf_ridge works in one process"):
+        load_config("smoke", ["reward.processes=2"])
