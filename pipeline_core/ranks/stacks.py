@@ -1,4 +1,4 @@
-"""Where the ranks of a stage stand: each writes its Python stack into a file when it gets a signal."""
+"""Stacks of a stage's ranks: each writes where it stands into a file when it gets a signal."""
 
 from __future__ import annotations
 
