@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -67,6 +68,8 @@ def process_group(world_size: int, device: str, progress_seconds: float | None =
 
 def leave_group() -> None:
     """Leave the process group, if there is one."""
+    if "torch" not in sys.modules:  # a stage that failed early has no group, and torch takes a second to import
+        return
     import torch
 
     if torch.distributed.is_available() and torch.distributed.is_initialized():

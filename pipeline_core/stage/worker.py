@@ -7,7 +7,6 @@ import os
 import sys
 import threading
 import traceback
-from contextlib import suppress
 from pathlib import Path
 
 from pipeline_core.errors import EvenhandError
@@ -44,7 +43,7 @@ def _die_with_parent() -> None:
 
 
 def _leave_error(attempt: Path, error: BaseException) -> None:
-    """Write `error.<rank>.json`, and `error.json` if no other rank failed before: the first error is the cause."""
+    """Write `error.json`, or `error.<rank>.json` if another rank failed before: the first error is the cause."""
     rank = int(os.environ.get("RANK", "0"))
     record = {
         "type": type(error).__name__,
@@ -55,10 +54,12 @@ def _leave_error(attempt: Path, error: BaseException) -> None:
         "rank": rank,
     }
     try:
-        partial = attempt / f"error.{rank}.json"
-        partial.write_text(json.dumps(record), encoding="utf-8")
-        with suppress(FileExistsError):
-            os.link(partial, attempt / "error.json")
+        try:
+            file = (attempt / "error.json").open("x", encoding="utf-8")
+        except FileExistsError:
+            file = (attempt / f"error.{rank}.json").open("w", encoding="utf-8")
+        with file:
+            json.dump(record, file)
     except OSError as failure:
         print(f"the error could not be written to {attempt}: {failure}", file=sys.stderr)
 
