@@ -50,6 +50,7 @@ def shares_within(rows: int, available: Mapping[T, int]) -> dict[T, int]:
 class EvenRowsConfig(PluginConfig):
     """Configuration of an extension that makes evenly shared rows; its methods make the rows."""
 
+    shares_work: ClassVar[bool] = False
     row_kinds: ClassVar[tuple[str, ...]] = ()
 
     rows: int = Field(1000, ge=1)

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 from pipeline_core.errors import BadInput
+
+PATIENCE = timedelta(days=1)
+"""Time that a rank waits for the others. torch's own half an hour would end a rank whose peers have more to do."""
 
 
 def choose_device(wanted: str, world_size: int = 1) -> str:
@@ -38,8 +43,13 @@ def choose_device(wanted: str, world_size: int = 1) -> str:
 
 
 @contextmanager
-def process_group(world_size: int, device: str) -> Iterator[None]:
-    """Run the block in a torch.distributed process group; a single process needs none."""
+def process_group(world_size: int, device: str, progress_seconds: float | None = None) -> Iterator[None]:
+    """Run the block in a torch.distributed process group; a single process needs none.
+
+    A collective waits for `PATIENCE`, or for twice `progress_seconds` if that is longer: whoever watches over the
+    processes knows more than they do of each other. After an error the group stays: the others would tell of the lost
+    connection, and it is left once the cause has been written (`leave_group`).
+    """
     if world_size == 1:
         yield
         return
@@ -48,10 +58,21 @@ def process_group(world_size: int, device: str) -> Iterator[None]:
     if device.startswith("cuda"):
         torch.cuda.set_device(device)  # nccl works on the current device
     # Counts and rewards are summed on the CPU, gradients on the device.
-    torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo")
-    try:
-        yield
-    finally:
+    torch.distributed.init_process_group(
+        "cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo",
+        timeout=max(PATIENCE, timedelta(seconds=2 * (progress_seconds or 0.0))),
+    )
+    yield
+    leave_group()
+
+
+def leave_group() -> None:
+    """Leave the process group, if there is one."""
+    if "torch" not in sys.modules:  # a stage that failed early has no group, and torch takes a second to import
+        return
+    import torch
+
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 
 

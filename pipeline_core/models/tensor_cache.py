@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save, save_file
 from torch import Tensor
@@ -25,6 +25,8 @@ from pipeline_core.plugin.context import StageContext
 Tensors = dict[str, Tensor]
 DIGEST = "digest"
 """Entry of a file's metadata: what the tensors were when they were written (R4)."""
+WAIT_SECONDS = 30.0
+"""Time between lines about the wait for another stage."""
 log = logging.getLogger(__name__)
 
 MODEL_FILES = ("*.safetensors", "*.bin", "*.model", "config.json", "tokenizer*", "special_tokens*", "vocab*", "merges*")
@@ -61,8 +63,22 @@ def _alone(scratch: Path, key: str) -> Iterator[None]:
             if key:
                 lock = scratch / "locks" / f"{key.replace('/', '-')}.lock"
                 lock.parent.mkdir(parents=True, exist_ok=True)
-                held.enter_context(FileLock(lock))
+                held.enter_context(_waited_for(FileLock(lock), key))
         yield
+
+
+@contextmanager
+def _waited_for(lock: FileLock, key: str) -> Iterator[None]:
+    """Hold `lock`; a line about the wait is a sign of progress to whoever watches over this stage."""
+    while not lock.is_locked:
+        try:
+            lock.acquire(timeout=WAIT_SECONDS)
+        except Timeout:
+            log.warning("waits for another stage, which computes %s", key)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def model_digests(folder: Path) -> dict[str, str]:

@@ -96,12 +96,13 @@ class Inputs:
         """Rows of a catalog entry, checked against its row contract."""
         return self.catalog.load(ref)
 
-    def reward_fn(self, device: str, *, remember: bool = False) -> RewardFn:
+    def reward_fn(self, device: str, *, remember: bool = False, shared: bool = False) -> RewardFn:
         """The reward stage's function; every call checks its scores (length, finite).
 
-        `remember` caches scores of texts; not for stages that resume from a checkpoint (see `load_reward`).
+        `remember` caches scores of texts; not for stages that resume from a checkpoint (see `load_reward`). With
+        `shared`, processes that all ask for the same texts share the scoring.
         """
-        return self._rewards.open(self._folder("reward"), device, remember=remember)
+        return self._rewards.open(self._folder("reward"), device, remember=remember, shared=shared)
 
     def reward_fns(self, device: str, labels: Iterable[str] = (), *, skip: bool = False) -> list[RewardFn]:
         """Functions of the rewards with these labels; without labels, the function of the role `reward`.

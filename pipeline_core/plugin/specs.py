@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from pipeline_core.plugin.types import Metrics, RewardFn, Scale, SpecSource
 
@@ -33,12 +33,22 @@ class PluginConfig(BaseModel):
     learns: ClassVar[bool] = True
     """True for a reward fitted to its rows, so that no reward may be measured on these rows."""
 
+    shares_work: ClassVar[bool] = True
+    """False for a plugin whose work one process does; it refuses `processes` above 1."""
+
     name: str
     """Name of the plugin that runs the stage."""
     label: str | None = Field(None, pattern=NAME, max_length=200)
     """Name of this entry in tables and tracking (default: the plugin's name)."""
     processes: int = Field(1, ge=1, le=1024)
     """Number of worker processes of the stage; more than one are started by torchrun."""
+
+    @field_validator("processes")
+    @classmethod
+    def _shared(cls, processes: int) -> int:
+        if processes > 1 and not cls.shares_work:
+            raise ValueError(f"{cls.model_fields['name'].default} works in one process; leave out `processes`")
+        return processes
 
     def identity(self) -> dict[str, Any]:
         """The part of the configuration that decides the result: JSON without `execution_fields`."""

@@ -41,7 +41,9 @@ class RewardReader(Protocol):
     def specs(self) -> SpecSource:
         """Registered plugins."""
 
-    def open(self, folder: Path, device: str, *, remember: bool = False, skip: bool = False) -> RewardFn:
+    def open(
+        self, folder: Path, device: str, *, remember: bool = False, skip: bool = False, shared: bool = False
+    ) -> RewardFn:
         """Reward function of an artifact; see `pipeline_core.rewards.load.load_reward`."""
 
     def cut(self, folder: Path, prompts: Sequence[str], completions: Sequence[str]) -> list[int] | None:

@@ -50,6 +50,7 @@ def choose(known: Sequence[str], labels: Sequence[str]) -> list[str]:
 class OneRewardConfig(CombiningConfig):
     """Configuration of a reward made of a single other reward."""
 
+    shares_work: ClassVar[bool] = False
     row_kinds: ClassVar[tuple[str, ...]] = ("preference", "scored")
 
     of: str | None = None

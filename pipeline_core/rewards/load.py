@@ -32,7 +32,13 @@ class NotFinite(BadReward):
 
 
 def load_reward(
-    folder: Path, device: str, registry: SpecSource, *, remember: bool = False, skip: bool = False
+    folder: Path,
+    device: str,
+    registry: SpecSource,
+    *,
+    remember: bool = False,
+    skip: bool = False,
+    shared: bool = False,
 ) -> RewardFn:
     """Function of a reward artifact: scores (N,), float32 on the CPU, larger is better.
 
@@ -40,7 +46,7 @@ def load_reward(
     of texts of similar length. Scores are cached between calls if the plugin declares that they depend on the text
     alone (`batch_free`). For other plugins the last digits depend on the batch, so a cache would make a resumed
     training differ; they are cached only with `remember`, for runs that are never resumed, such as evaluations. With
-    `skip`, texts without a usable answer get NaN, see `checked`.
+    `skip`, texts without a usable answer get NaN, with `shared` the processes share the texts, see `checked`.
 
     Raises:
         BadInput: the artifact names no usable plugin, lacks files that the plugin needs, or has no decided sign.
@@ -60,7 +66,7 @@ def load_reward(
             "are held out (`reward.held_out`), where the plugin has these settings"
         )
     memory = ScoreMemory() if remember or spec.batch_free else None
-    raw, sign = checked(spec.load(folder, device), plugin, memory=memory, skip=skip), metrics["sign"]
+    raw, sign = checked(spec.load(folder, device), plugin, memory=memory, skip=skip, shared=shared), metrics["sign"]
     return lambda prompts, completions: sign * raw(prompts, completions)
 
 
@@ -71,11 +77,15 @@ def checked(
     memory: ScoreMemory | None = None,
     *,
     skip: bool = False,
+    shared: bool = False,
 ) -> RewardFn:
     """Wrap `reward` so that its answers are checked. `name` appears in messages; `memory` caches scores.
 
     With `skip` no error is raised: scores that are not finite are NaN, and so are all scores of a batch whose answer is
     unusable or that raised an error. The error is logged. Out-of-memory errors are always raised.
+
+    With `shared` every process of the stage calls with the same texts, scores its part of the batches, and gets all
+    scores. The batches are those of a single process, and so are the scores, to the last digit.
 
     Raises (when called):
         BadReward: the answer is None, has a wrong length or is not finite; the message names the rows (from 0).
@@ -85,6 +95,8 @@ def checked(
     def score(prompts: Sequence[str], completions: Sequence[str]) -> Tensor:
         import torch
 
+        from pipeline_core.models.distributed import gathered, shard
+
         if len(prompts) != len(completions):
             raise ValueError(f"{len(prompts)} prompts and {len(completions)} completions")
         rows_of: dict[PromptCompletion, list[int]] = {}
@@ -93,10 +105,13 @@ def checked(
         score_of = memory.recall(rows_of) if memory else {}
         # Texts of equal length are sorted by content, so that batches do not depend on the order of the rows.
         new = sorted(rows_of.keys() - score_of, key=lambda pair: (len(pair[0]) + len(pair[1]), pair))
-        for start in range(0, len(new), batch_size):
-            batch = new[start : start + batch_size]
+        batches = [new[start : start + batch_size] for start in range(0, len(new), batch_size)]
+        own: dict[PromptCompletion, float] = {}
+        for batch in shard(batches) if shared else batches:
             answer = _answer(reward, name, batch, [rows_of[pair] for pair in batch], skip)
-            score_of |= zip(batch, answer.tolist(), strict=True)
+            own |= zip(batch, answer.tolist(), strict=True)
+        for share in gathered(own) if shared else [own]:
+            score_of |= share
         scores = torch.empty(len(prompts), dtype=torch.float32)
         for pair, rows in rows_of.items():
             scores[rows] = score_of[pair]

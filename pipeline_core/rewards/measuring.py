@@ -114,11 +114,14 @@ def _write_sign(sign: int, out: Path) -> None:
 
 
 class MeasuredReward:
-    """Reward that an evaluation measures. Scores are cached, because evaluations are never resumed."""
+    """Reward that an evaluation measures. Scores are cached, because evaluations are never resumed.
+
+    The processes of the evaluation share the scoring: every process calls with all texts.
+    """
 
     def __init__(self, inputs: Inputs, device: str) -> None:
         self._inputs = inputs
-        self._reward = Timed(inputs.reward_fn(device, remember=True))
+        self._reward = Timed(inputs.reward_fn(device, remember=True, shared=True))
         self._scored: dict[PromptCompletion, None] = {}  # a set that keeps its order
 
     def __call__(self, prompts: Sequence[str], completions: Sequence[str]) -> Tensor:

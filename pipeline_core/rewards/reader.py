@@ -17,9 +17,11 @@ class RewardArtifacts:
 
     specs: SpecSource
 
-    def open(self, folder: Path, device: str, *, remember: bool = False, skip: bool = False) -> RewardFn:
+    def open(
+        self, folder: Path, device: str, *, remember: bool = False, skip: bool = False, shared: bool = False
+    ) -> RewardFn:
         """Function of an artifact, see `load_reward`."""
-        return load_reward(folder, device, self.specs, remember=remember, skip=skip)
+        return load_reward(folder, device, self.specs, remember=remember, skip=skip, shared=shared)
 
     def cut(self, folder: Path, prompts: Sequence[str], completions: Sequence[str]) -> list[int] | None:
         """Indices of the texts that the reward truncates, see `cut_texts`."""

@@ -41,7 +41,8 @@ class ToxicityScorer:
         if scale is None:
             raise BadInput(no_probability(label, spec.name, registry))
         self.label, self._scale = label, scale
-        self._reward = load_reward(folder, device, registry, remember=True)  # evaluations are never resumed
+        # evaluations are never resumed
+        self._reward = load_reward(folder, device, registry, remember=True, shared=True)
         self._folder, self._registry = folder, registry
         self._seen: dict[str, None] = {}
         self._clipped: set[str] = set()

@@ -45,6 +45,12 @@ class WorkOrder(BaseModel):
     scratch: Path
     device: str
     checkpoint_seconds: float = 60.0
+    progress_seconds: float | None = None
+
+    @property
+    def name(self) -> str:
+        """The stage in messages, as `policy:grpo`."""
+        return f"{self.stage}:{self.config.get('label') or self.config['name']}"
 
     @property
     def work(self) -> Path:
@@ -80,7 +86,7 @@ def execute(order: WorkOrder, registry: Registry) -> Metrics:
     )
     context = StageContext(order.seed, device, events, checkpoints, rank, world_size, order.scratch)
     try:
-        with process_group(world_size, device):
+        with process_group(world_size, device, order.progress_seconds):
             return _finite(spec.run(config, inputs, order.work, context))
     except Exception as error:
         error.add_note(f"in the {spec.stage} plugin {spec.name!r} ({registry.origin(spec).module})")

@@ -14,11 +14,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline_core.errors import BadInput, EvenhandError, GateFailed, StageFailed
 from pipeline_core.models.gpus import leased
 from pipeline_core.plugin.events import EventReader
 from pipeline_core.plugin.registry import Registry
 from pipeline_core.plugin.types import Metrics
+from pipeline_core.ranks.failures import failure
+from pipeline_core.ranks.family import Family
+from pipeline_core.ranks.progress import ProgressWatch
 from pipeline_core.stage.execute import WorkOrder, execute
 
 OnEvent = Callable[[dict[str, Any]], None]
@@ -36,7 +38,7 @@ class _Running:
 
     def __init__(self) -> None:
         self.guard = threading.Lock()
-        self.workers: set[subprocess.Popen[bytes]] = set()
+        self.workers: dict[subprocess.Popen[bytes], Family] = {}
         self.endings = 0  # no flag: later runs in this process start workers again
 
 
@@ -58,20 +60,22 @@ def run_in_worker(
 
     Raises:
         BadInput: the worker raised it; `GateFailed` likewise.
-        StageFailed: any other failure, with the worker's error and traceback, or the end of its output.
+        StageFailed: any other failure, with the worker's error and traceback, or the end of its output; also a worker
+            that makes no progress for `order.progress_seconds`.
         Errors of `check`, which is called before the worker starts and while it runs; the worker is then killed.
     """
     log = order.attempt / "log.txt"
     with leased(order.device, processes, check) as gpus:
         environment = _environment(processes, threads) | gpus.environment
-        worker = _start(_command(order.file, processes), environment, log, check, gpus.files)
+        worker, family = _start(_command(order.file, processes), environment, log, check, gpus.files)
+        watch = ProgressWatch(order.name, order.attempt, family, order.progress_seconds)
         try:
-            code = _wait(worker, EventReader(order.events), on_event, check)
+            code = _wait(worker, EventReader(order.events), on_event, check, watch)
         finally:
             _end(worker)
     if code != 0:
         check()  # a worker that was stopped, or lost its lock, is told as that and not by its exit code
-        raise _failure(order, code, log)
+        raise failure(order.attempt, code, several=processes > 1)
     metrics: Metrics = json.loads((order.attempt / "metrics.json").read_text(encoding="utf-8"))
     return metrics
 
@@ -80,7 +84,7 @@ def terminate_all() -> None:
     """Kill all workers of this process and prevent new ones for stages that have begun (on an interrupt)."""
     with _running.guard:
         _running.endings += 1
-        workers = list(_running.workers)  # `_end` changes the set, and takes the guard
+        workers = list(_running.workers)  # `_end` changes it, and takes the guard
     for worker in workers:
         _end(worker)
 
@@ -120,7 +124,7 @@ def _environment(processes: int, threads: int) -> dict[str, str]:
 
 def _start(
     command: list[str], environment: dict[str, str], log: Path, check: InterruptCheck, files: Sequence[int]
-) -> subprocess.Popen[bytes]:
+) -> tuple[subprocess.Popen[bytes], Family]:
     # Under the guard, so that `terminate_all` either prevents the start or finds the worker.
     with _running.guard, log.open("wb") as output:
         check()
@@ -133,11 +137,17 @@ def _start(
             pass_fds=files,
             start_new_session=True,  # Ctrl-C reaches this process alone, which then ends the worker's group
         )
-        _running.workers.add(worker)
-    return worker
+        family = _running.workers[worker] = Family(worker.pid, several="torch.distributed.run" in command)
+    return worker, family
 
 
-def _wait(worker: subprocess.Popen[bytes], events: EventReader, on_event: OnEvent, check: InterruptCheck) -> int:
+def _wait(
+    worker: subprocess.Popen[bytes],
+    events: EventReader,
+    on_event: OnEvent,
+    check: InterruptCheck,
+    watch: ProgressWatch,
+) -> int:
     while True:
         try:
             code = worker.wait(POLL_SECONDS)
@@ -148,12 +158,15 @@ def _wait(worker: subprocess.Popen[bytes], events: EventReader, on_event: OnEven
         if code is not None:
             return code
         check()
+        watch.look()
 
 
 def _end(worker: subprocess.Popen[bytes]) -> None:
-    """Kill the worker's process group, then close its stdin, which ends processes outside the group (torchrun's)."""
+    """Kill the worker's processes, and close its stdin, which ends those that were not seen."""
     with _running.guard:
-        _running.workers.discard(worker)
+        family = _running.workers.pop(worker, None)
+    if family:
+        family.kill()
     if worker.poll() is None:  # the id of an ended process may have been reused
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(worker.pid, signal.SIGKILL)
@@ -161,33 +174,3 @@ def _end(worker: subprocess.Popen[bytes]) -> None:
         with contextlib.suppress(OSError):
             worker.stdin.close()
     worker.wait()
-
-
-def _failure(order: WorkOrder, code: int, log: Path) -> EvenhandError:
-    """The error that the worker wrote, or the end of its output."""
-    output = log.read_text(encoding="utf-8", errors="replace")
-    tail = "\n".join(output.splitlines()[-20:])
-    if number := _fatal_signal(output):
-        # Errors of the other ranks report the lost connection, not its cause.
-        return StageFailed(f"one of the workers {_ended_by(number)}. The end of their output:\n{tail}")
-    with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
-        error = json.loads((order.attempt / "error.json").read_text(encoding="utf-8"))
-        notes = "".join(f"\n  {note}" for note in error["notes"])
-        for kind in (BadInput, GateFailed):
-            if error["exit_code"] == kind.exit_code:
-                return kind(error["message"] + notes)
-        trace = "" if error["exit_code"] else f"\n\n{error['traceback']}"  # errors written for people need none
-        return StageFailed(f"{error['type']}: {error['message']}{notes}{trace}")
-    ended = _ended_by(-code) if code < 0 else f"ended with exit code {code}"
-    return StageFailed(f"the worker {ended}. The end of its output:\n{tail}")
-
-
-def _fatal_signal(output: str) -> int | None:
-    """Signal that killed a rank, from torchrun's output; without SIGTERM, by which torchrun ends the other ranks."""
-    numbers = map(int, re.findall(r"^\s*exitcode\s*:\s*-(\d+)\b", output, re.MULTILINE))
-    return next((number for number in numbers if number != signal.SIGTERM), None)
-
-
-def _ended_by(number: int) -> str:
-    out_of_memory = " (out of memory, if nobody sent it)" if number == signal.SIGKILL else ""
-    return f"was ended by {signal.Signals(number).name}{out_of_memory}"

@@ -122,6 +122,7 @@ def _order(job: Job, store: Store, key: str, lock: Lock) -> WorkOrder:
         scratch=store.scratch,
         device=job.runner.device,
         checkpoint_seconds=job.runner.checkpoint_seconds,
+        progress_seconds=job.runner.progress_seconds,
     )
 
 

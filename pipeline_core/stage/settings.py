@@ -35,6 +35,8 @@ class ExecutionSettings(BaseModel):
     """Retries of a failed stage; each resumes from the last checkpoint."""
     checkpoint_seconds: float = Field(60.0, gt=0)
     """Seconds between checkpoints of a training; longer if saving takes long."""
+    progress_seconds: float | None = Field(1800.0, ge=1)
+    """Seconds without a sign of progress after which a stage is ended with a message; null: never."""
 
     def deployment_of(self, stage: str) -> str | None:
         """Prefect deployment that runs a stage; None for stages that run where the pipeline runs."""

@@ -15,6 +15,7 @@ from pipeline_core.plugin.types import Metrics
 class CheckpointConfig(PublishedModelConfig):
     """Causal language model from a local folder or from the Hugging Face hub."""
 
+    shares_work: ClassVar[bool] = False
     stage: ClassVar[str] = "base"
 
     name: Literal["checkpoint"] = "checkpoint"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import model_validator
 
@@ -28,6 +28,8 @@ MAGIC = b"GGUF"
 
 class GgufConfig(PluginConfig):
     """Causal language model from a GGUF file, dequantised once."""
+
+    shares_work: ClassVar[bool] = False
 
     name: Literal["gguf"] = "gguf"
     package: str | None = None

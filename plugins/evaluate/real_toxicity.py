@@ -43,9 +43,9 @@ def run(config: RealToxicityConfig, inputs: Inputs, out: Path, context: StageCon
     suite = SuiteRun("rtp", config.data, inputs, out, context)
     units = suite.units()
     continuations, cut = sample(config, suite.rows, inputs, context)
-    if not context.is_main:  # processes share the sampling; one scores
-        return {}
     toxicity = {scorer.label: scorer([continuation.text for continuation in continuations]) for scorer in scorers}
+    if not context.is_main:
+        return {}
     write_samples(out, continuations, toxicity)
     scores = item_scores(continuations, toxicity, config.samples_per_prompt, units.names)
     told = {"cut": cut, "continuations": len(continuations)} | counts_of(scorers)

@@ -9,7 +9,7 @@ price of the reward.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -23,6 +23,11 @@ from pipeline_core.plugin.hooks import hookimpl
 from pipeline_core.plugin.revisions import CONTINUATIONS
 from pipeline_core.plugin.specs import Evaluation
 from pipeline_core.plugin.types import Metrics
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from pipeline_core.models.sampling.rollouts import Rollout
 
 
 class SampledRewardConfig(SampledConfig):
@@ -42,10 +47,9 @@ class SampledRewardConfig(SampledConfig):
 
 def run(config: SampledRewardConfig, inputs: Inputs, out: Path, context: StageContext) -> Metrics:
     """Measure `inputs.model`; the completions of a prompt are values of one item."""
-    from pipeline_core.models.completions import rollout_logps
     from pipeline_core.models.loading import load_model
     from pipeline_core.models.sampling.decoding import SamplingSettings
-    from pipeline_core.models.sampling.sample import generate
+    from pipeline_core.models.sampling.sample import generate_shared
     from pipeline_core.models.tokens.prompts import as_rendered, cut_prompts
 
     suite = SuiteRun(config.name, given(config.data), inputs, out, context)
@@ -58,7 +62,7 @@ def run(config: SampledRewardConfig, inputs: Inputs, out: Path, context: StageCo
     prompts = [row["prompt"] for row in rows]
     if config.rendered:
         prompts = as_rendered(prompts)
-    rollout = generate(
+    rollout = generate_shared(
         model,
         tokenizer,
         prompts,
@@ -68,23 +72,36 @@ def run(config: SampledRewardConfig, inputs: Inputs, out: Path, context: StageCo
         max_prompt_tokens=config.max_prompt_tokens,
         batch_rows=config.batch_rows,
     )
-    rewards_B = inputs.reward_fn(context.device)(rollout.row_prompts, rollout.texts)
+    rewards_B = inputs.reward_fn(context.device, shared=True)(rollout.row_prompts, rollout.texts)
     base = load_model(inputs.reference, context.device)[0]
-    # at the temperature of sampling: pi is the distribution that was sampled from
-    base_BT = rollout_logps(base, rollout, tokenizer.pad_token_id or 0, config.temperature, config.batch_rows)
-    kl_B = (rollout.logps.double() - base_BT.double()).sum(1)
+    kl_B = _kl_to(base, rollout, tokenizer.pad_token_id or 0, config)
     scores = []
     for row, unit, places in zip(rows, units.names, rollout.rows_of, strict=True):
         about = score_fields(row, unit)
         for place in places:
             scores.append(Score(score="reward", value=float(rewards_B[place]), **about))
-            scores.append(Score(score="kl", value=float(kl_B[place]), **about))
+            scores.append(Score(score="kl", value=kl_B[place], **about))
             scores.append(Score(score="tokens", value=float(len(rollout.completion_ids[place])), **about))
             # 1 for the first completion with its text: the mean over a prompt is its share of distinct texts
             is_new = rollout.texts[place] not in rollout.texts[places.start : place]
             scores.append(Score(score="distinct", value=float(is_new), **about))
     cut = cut_prompts(tokenizer, prompts, config.max_prompt_tokens)
     return suite.write(len(rows), scores, measures(config.group_by), units.noun, cut=cut)
+
+
+def _kl_to(base: PreTrainedModel, rollout: Rollout, pad_id: int, config: SampledRewardConfig) -> list[float]:
+    """KL of each completion to the base, in float64; the processes share the prompts."""
+    from pipeline_core.models.completions import rollout_logps
+    from pipeline_core.models.distributed import gathered, shard
+
+    mine = set(shard(range(len(rollout.prompts))))
+    own = rollout.take([rows if prompt in mine else () for prompt, rows in enumerate(rollout.rows_of)])
+    # at the temperature of sampling: pi is the distribution that was sampled from
+    base_BT = rollout_logps(base, own, pad_id, config.temperature, config.batch_rows)
+    values = iter((own.logps.double() - base_BT.double()).sum(1).tolist())
+    of_prompt = {prompt: [next(values) for _ in rollout.rows_of[prompt]] for prompt in sorted(mine)}
+    everything = {prompt: kls for share in gathered(of_prompt) for prompt, kls in share.items()}
+    return [kl for prompt in range(len(rollout.prompts)) for kl in everything[prompt]]
 
 
 def measures(axis: Literal["domain", "group"]) -> list[Measure]:

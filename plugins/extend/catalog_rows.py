@@ -21,6 +21,7 @@ from pipeline_core.plugin.types import Metrics
 class CatalogRowsConfig(PluginConfig):
     """Take all rows, or a sample, of a catalog entry."""
 
+    shares_work: ClassVar[bool] = False
     row_kinds: ClassVar[tuple[str, ...]] = ()  # rows come from `data` below, not from the pipeline's own
 
     name: Literal["catalog_rows"] = "catalog_rows"

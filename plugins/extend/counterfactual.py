@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import pyarrow as pa
 from pydantic import Field
@@ -36,6 +36,8 @@ TEXTS = ("prompt", "chosen", "rejected")
 
 class CounterfactualConfig(PluginConfig):
     """Swap identity terms within a domain to balance groups, and drop near-duplicates."""
+
+    shares_work: ClassVar[bool] = False
 
     name: Literal["counterfactual"] = "counterfactual"
     vocabulary: Literal["auto", "sandbox", "identity_terms"] = "auto"

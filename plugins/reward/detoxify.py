@@ -37,6 +37,7 @@ PACKAGE = "detoxify"
 class DetoxifyConfig(PluginConfig):
     """Classifier of the package detoxify; the reward is the negative logit of one of its outputs."""
 
+    shares_work: ClassVar[bool] = False
     row_kinds: ClassVar[tuple[str, ...]] = ()
     learns: ClassVar[bool] = False
 

@@ -34,6 +34,7 @@ FEWEST_TEXTS = 20
 class EnsembleConfig(CombiningConfig):
     """Mean or minimum of the standardised scores of rewards listed before this one."""
 
+    shares_work: ClassVar[bool] = False
     row_kinds: ClassVar[tuple[str, ...]] = ("preference", "scored")
 
     name: Literal["ensemble"] = "ensemble"

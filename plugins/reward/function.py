@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 class FunctionConfig(PluginConfig):
     """Python function of prompts and completions."""
 
+    shares_work: ClassVar[bool] = False
     row_kinds: ClassVar[tuple[str, ...]] = ()
     learns: ClassVar[bool] = False
 

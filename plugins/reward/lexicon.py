@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 class LexiconConfig(PluginConfig):
     """Negative weighted share of listed words in a completion."""
 
+    shares_work: ClassVar[bool] = False
     row_kinds: ClassVar[tuple[str, ...]] = ()
     learns: ClassVar[bool] = False
 

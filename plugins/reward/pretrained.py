@@ -30,6 +30,7 @@ from pipeline_core.rewards.truncation import cut_by_tokens, held_out_truncated
 class PretrainedConfig(PublishedModelConfig):
     """Sequence classifier from a local folder or the hub, used as a score."""
 
+    shares_work: ClassVar[bool] = False
     row_kinds: ClassVar[tuple[str, ...]] = ("preference", "scored")
     learns: ClassVar[bool] = False
     stage: ClassVar[str] = "reward"

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 class TfidfRidgeConfig(PluginConfig):
     """Ridge regression on TF-IDF of word n-grams."""
 
+    shares_work: ClassVar[bool] = False
     row_kinds: ClassVar[tuple[str, ...]] = ("preference", "scored")
 
     name: Literal["tfidf_ridge"] = "tfidf_ridge"

@@ -130,7 +130,7 @@ def test_the_place_of_a_launcher_around_the_caller_is_not_handed_on(plugin_path,
 
 
 def test_a_rank_that_was_killed_is_quoted_before_what_the_others_say(plugin_path, store, registry):
-    with pytest.raises(StageFailed, match="one of the workers was ended by SIGKILL"):
+    with pytest.raises(StageFailed, match="rank 0 was ended by SIGKILL"):
         run(store, registry, "kill_rank_0", processes=2)
 
 

@@ -81,3 +81,19 @@ def join_rollouts(first: Rollout, *others: Rollout) -> Rollout:
         prompt_indices=list(known),
     )
     return whole.take(list(rows_of.values()))
+
+
+def sorted_rollout(rollout: Rollout) -> Rollout:
+    """The rollout with its prompts in the order of their indices."""
+    order = sorted(range(len(rollout.prompts)), key=lambda prompt: rollout.prompt_indices[prompt])
+    places = [row for prompt in order for row in rollout.rows_of[prompt]]
+    return Rollout(
+        prompts=[rollout.prompts[prompt] for prompt in order],
+        sizes=[rollout.sizes[prompt] for prompt in order],
+        prompt_ids=[rollout.prompt_ids[prompt] for prompt in order],
+        completion_ids=[rollout.completion_ids[row] for row in places],
+        texts=[rollout.texts[row] for row in places],
+        logps=rollout.logps[places],
+        ended=[rollout.ended[row] for row in places],
+        prompt_indices=[rollout.prompt_indices[prompt] for prompt in order],
+    )

@@ -14,7 +14,7 @@ from pipeline_core.models.distributed import gathered, shard
 from pipeline_core.models.probing import vocabulary_of
 from pipeline_core.models.sampling.decoding import DrawnCompletions, SampleRequest, SamplingSettings, StopConditions
 from pipeline_core.models.sampling.drawing import uniforms
-from pipeline_core.models.sampling.rollouts import Rollout
+from pipeline_core.models.sampling.rollouts import Rollout, join_rollouts, sorted_rollout
 from pipeline_core.models.sampling.ways import DRAW, SamplingMethod, check_sampling, group_of, way_of
 from pipeline_core.models.tokens.prompts import decode_completion, encode_prompt
 
@@ -72,6 +72,35 @@ def generate(
     return Rollout(list(prompts), sizes, prompt_ids, completion_ids, texts, padded, ended, indices)
 
 
+def generate_shared(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[str],
+    settings: SamplingSettings,
+    *,
+    names: Sequence[str] = (),
+    **options: Any,
+) -> Rollout:
+    """`generate` with the prompts shared among the processes; all of them get all completions, in the prompts' order.
+
+    A sample does not depend on the number of processes, see `generate`, which takes the `options`.
+
+    Raises:
+        BadInput: a prompt leaves no room for `max_new_tokens` among the model's positions; names the prompt.
+    """
+    mine = shard(range(len(prompts)))
+    own = generate(
+        model,
+        tokenizer,
+        [prompts[place] for place in mine],
+        settings,
+        prompt_indices=mine,
+        names=[names[place] for place in mine] if names else (),
+        **options,
+    )
+    return sorted_rollout(join_rollouts(*gathered(own)))
+
+
 def sampled_texts(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -89,22 +118,18 @@ def sampled_texts(
     Raises:
         BadInput: a prompt leaves no room for `max_new_tokens` among the model's positions; names the prompt.
     """
-    mine = shard(range(len(prompts)))
-    rollout = generate(
+    rollout = generate_shared(
         model,
         tokenizer,
-        [prompts[place] for place in mine],
+        prompts,
         settings,
         seed=seed,
         samples=samples,
-        prompt_indices=mine,
         max_prompt_tokens=max_prompt_tokens,
         batch_rows=batch_rows,
-        names=[names[place] for place in mine] if names else (),
+        names=names,
     )
-    texts = {place: rollout.texts[own.start : own.stop] for place, own in zip(mine, rollout.rows_of, strict=True)}
-    everything = {place: of_prompt for share in gathered(texts) for place, of_prompt in share.items()}
-    return [everything[place] for place in range(len(prompts))]
+    return [rollout.texts[rows.start : rows.stop] for rows in rollout.rows_of]
 
 
 def _checked_way(

@@ -62,12 +62,12 @@ def run(config: BoldConfig, inputs: Inputs, out: Path, context: StageContext) ->
     rows, units = suite.rows, suite.units()
     human = human_continuations(rows, config.wikipedia, inputs) if config.wikipedia else None
     continuations, cut = sample(config, rows, inputs, context)
-    if not context.is_main:  # processes share the sampling; one scores
-        return {}
     own = text_values([continuation.text for continuation in continuations], scorers)
     shown = ["compound", "polarity", *(f"{scorer.label}/toxicity" for scorer in scorers)]
-    write_samples(out, continuations, {name: own[name] for name in shown})
     baseline = text_values(human, scorers) if human else {}
+    if not context.is_main:
+        return {}
+    write_samples(out, continuations, {name: own[name] for name in shown})
     scores = item_scores(rows, own, baseline, config.samples_per_prompt, units.names)
     figures = measures([scorer.label for scorer in scorers], {row["domain"] for row in rows}, bool(human))
     told = {"cut": cut, "continuations": len(continuations)} | counts_of(scorers)

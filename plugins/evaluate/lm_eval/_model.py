@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lm_eval.models.huggingface import HFLM
 
+from pipeline_core.models.distributed import gathered, shard
 from pipeline_core.models.likelihood.scoring import score_tokens
 from pipeline_core.models.sampling.ways import SamplingMethod, way_of
 
@@ -46,12 +47,20 @@ class SharingLM(HFLM):
         self._tokens_per_batch = tokens_per_batch
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
-        """Generate like `HFLM`; one prompt at a time if the model does not take the longest prompt padded."""
+        """Generate like `HFLM`; one prompt at a time if the model does not take the longest prompt padded.
+
+        The processes share the requests. Requests that are sampled are not shared: their texts depend on the random
+        numbers of those before them.
+        """
         longest = max((self._tokens(*request.args) for request in requests), default=0)
         # HFLM reads its batch size from this attribute
         self.batch_size_per_gpu = self._batch_rows if way_of(self.model, longest) is SamplingMethod.PADDED else 1
-        written: list[str] = super().generate_until(requests, disable_tqdm)
-        return written
+        if any(request.args[1].get("do_sample") or request.args[1].get("temperature") for request in requests):
+            return list(super().generate_until(requests, disable_tqdm))
+        mine = shard(range(len(requests)))
+        texts = super().generate_until([requests[place] for place in mine], disable_tqdm) if mine else []
+        written = dict(pair for share in gathered(list(zip(mine, texts, strict=True))) for pair in share)
+        return [written[place] for place in range(len(requests))]
 
     def _tokens(self, prompt: str, settings: Mapping[str, Any]) -> int:
         """Number of tokens of a prompt and the longest answer to it, `max_length` at most."""

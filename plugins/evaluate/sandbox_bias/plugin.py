@@ -105,14 +105,14 @@ def run(config: SandboxBiasConfig, inputs: Inputs, out: Path, context: StageCont
     """Measure `inputs.model`; item names are the same for all models."""
     from pipeline_core.models.loading import load_model
     from pipeline_core.models.sampling.decoding import SamplingSettings
-    from pipeline_core.models.sampling.sample import generate
+    from pipeline_core.models.sampling.sample import generate_shared
 
     asked = inputs.data(config.prompts)
     check_people(asked, sandbox_people(), config.prompts.entry)
     prompts = asked.to_list()
     model, tokenizer = load_model(inputs.model, context.device)
     scorer = LikelihoodScorer(model, tokenizer)
-    rollout = generate(
+    rollout = generate_shared(
         model,
         tokenizer,
         [row["prompt"] for row in prompts],

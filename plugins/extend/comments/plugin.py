@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 class CommentsConfig(PluginConfig):
     """Make pairs of replies to comments, with equal numbers in every bin of toxicity."""
 
+    shares_work: ClassVar[bool] = False
     row_kinds: ClassVar[tuple[str, ...]] = ()
 
     name: Literal["comments"] = "comments"

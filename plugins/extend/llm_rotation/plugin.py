@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -35,6 +35,8 @@ BUDGET = frozenset({"max_requests", "max_tokens"})
 
 class LlmRotationConfig(PluginConfig):
     """Ask several language models in turns for new pairs similar to existing ones."""
+
+    shares_work: ClassVar[bool] = False
 
     name: Literal["llm_rotation"] = "llm_rotation"
     generators: tuple[AnyGenerator, ...] = Field(min_length=1)

@@ -39,6 +39,7 @@ OWN = "data"
 class MixConfig(MergingConfig):
     """Combine the parts listed before it by target counts, without repeated rows and matches of evaluation items."""
 
+    shares_work: ClassVar[bool] = False
     row_kinds: ClassVar[tuple[str, ...]] = ()  # it reads `inputs.parts`, so the pipeline's own rows may be absent
 
     name: Literal["mix"] = "mix"
