@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,6 +16,7 @@ from pipeline_core.models.gpus import leased
 from pipeline_core.plugin.events import EventReader
 from pipeline_core.plugin.registry import Registry
 from pipeline_core.plugin.types import Metrics
+from pipeline_core.ranks.command import command_of, environment_of
 from pipeline_core.ranks.failures import failure
 from pipeline_core.ranks.family import Family
 from pipeline_core.ranks.progress import ProgressWatch
@@ -27,10 +26,6 @@ OnEvent = Callable[[dict[str, Any]], None]
 InterruptCheck = Callable[[], None]
 """Called during the work; raises if the run was stopped or another process has taken the work over."""
 POLL_SECONDS = 0.2
-OF_LAUNCHERS = re.compile(
-    r"(LOCAL_|GROUP_|ROLE_)?(RANK|WORLD_SIZE)|ROLE_NAME|MASTER_(ADDR|PORT)|TORCHELASTIC_.*|PET_.*"
-)
-"""Variables of torchrun and similar launchers; workers do not inherit them from this process."""
 
 
 class _Running:
@@ -66,8 +61,8 @@ def run_in_worker(
     """
     log = order.attempt / "log.txt"
     with leased(order.device, processes, check) as gpus:
-        environment = _environment(processes, threads) | gpus.environment
-        worker, family = _start(_command(order.file, processes), environment, log, check, gpus.files)
+        environment = environment_of(processes, threads) | gpus.environment
+        worker, family = _start(command_of(order.file, processes), environment, log, check, gpus.files)
         watch = ProgressWatch(order.name, order.attempt, family, order.progress_seconds)
         try:
             code = _wait(worker, EventReader(order.events), on_event, check, watch)
@@ -93,33 +88,6 @@ def ending() -> Callable[[], bool]:
     """A function that returns True once `terminate_all` has been called after this call."""
     before = _running.endings
     return lambda: _running.endings != before
-
-
-def _command(order_file: Path, processes: int) -> list[str]:
-    # -P: a folder `plugins` in the working folder must not shadow the package.
-    python = [sys.executable, "-P", "-m"]
-    worker = ["pipeline_core.stage.worker", str(order_file)]
-    if processes == 1:
-        return [*python, *worker]
-    # Standalone: a rendezvous on a free port, so that stages can run side by side.
-    torchrun = ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "--module"]
-    return [*python, *torchrun, *worker]
-
-
-def _environment(processes: int, threads: int) -> dict[str, str]:
-    # Two torch processes with default thread counts on two cores run about twenty times slower.
-    share = max(1, threads // processes)
-    inherited = {name: value for name, value in os.environ.items() if not OF_LAUNCHERS.fullmatch(name)}
-    return {
-        **inherited,
-        "OMP_NUM_THREADS": str(share),
-        "MKL_NUM_THREADS": str(share),
-        "TOKENIZERS_PARALLELISM": "false",  # else tokenizers warn at every later fork
-        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-        "PYTHONUNBUFFERED": "1",  # the end of the output is quoted of a killed worker too
-        "PYTHONSAFEPATH": "1",  # as -P, for the ranks that torchrun starts
-        "EVENHAND_WATCH_PARENT": "1",
-    }
 
 
 def _start(
