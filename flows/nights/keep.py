@@ -25,7 +25,7 @@ class Keep(BaseModel):
 
 
 @dataclass
-class Chosen:
+class KeptAndGone:
     """Runs of a schedule that may go, and reasons why others stay that are older than the limits."""
 
     old: list[RunRecord] = field(default_factory=list)
@@ -39,7 +39,7 @@ def choose(
     protected: Mapping[str, str],
     sizes: Mapping[str, int],
     elsewhere: Collection[str] = (),
-) -> Chosen:
+) -> KeptAndGone:
     """Runs beyond the limits, oldest first.
 
     Args:
@@ -60,7 +60,7 @@ def choose(
     stays = {run_id: protected[run_id] for run_id in ids if run_id in protected}
     remaining = [record for record in records if record.run_id not in ids or record.run_id in stays]
     used = {stage.key for record in remaining for stage in record.stages} | {*elsewhere}
-    chosen = Chosen(stays=stays)
+    chosen = KeptAndGone(stays=stays)
     for record in reversed(newest_first):
         if record.run_id in ids and record.run_id not in stays:
             if made := _made(record, used):

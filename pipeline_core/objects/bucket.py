@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PATIENCE_SECONDS = 120.0
 """Seconds in which a server may be away; `EVENHAND_STORE_PATIENCE` replaces it."""
 FIRST_PATIENCE_SECONDS = 10.0
-"""The same for the first request of a process: a wrong address shall be told at once."""
+"""Seconds for the first request of a process: a wrong address shall be told at once."""
 PART_BYTES = 16 * 2**20
 """Size of the parts in which large files are sent; two of them are read into memory at a time."""
 T = TypeVar("T")
