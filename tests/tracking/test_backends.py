@@ -106,6 +106,8 @@ def test_a_parent_and_a_child_are_kept_whole(places, tracking, tmp_path):
         parent.log_artifact(tmp_path / "report", "report")
         parent.log_artifact(tmp_path / "report" / "a.md", "report/more")
         parent.log_metrics({"kl": math.inf, "loss": 2.0})
+    if places.tracking == "mlflow":
+        tracking.flush()  # what the sender's thread has not sent yet
     found, below = kept(places, parent.id), kept(places, child.id)
     assert (found["name"], found["status"], found["parent"]) == ("sandbox", "FINISHED", None)
     assert (below["name"], below["status"], below["parent"]) == ("policy:dpo", "FINISHED", parent.id)

@@ -159,6 +159,7 @@ def test_the_load_of_the_machine_is_recorded_until_the_run_ends(opened, monkeypa
             end = time.monotonic() + 60
             while not len(run._metrics) and time.monotonic() < end:
                 time.sleep(0.05)
+        tracking.flush()
         names = set(tracking.client.get_run(run.id).data.metrics)
         assert {"system/cpu_utilization_percentage", "system/system_memory_usage_megabytes"} <= names
         assert {"system/disk_usage_percentage", "system/network_receive_megabytes"} <= names

@@ -133,6 +133,32 @@ def test_a_file_that_cannot_be_read_is_named_and_stays(opened, tmp_path, caplog)
     assert bad.exists()
 
 
+def test_a_stage_waits_for_no_request_and_its_end_is_kept_before_it_is_sent(opened, tmp_path, monkeypatch):
+    """The server hangs: the stage's calls return all the same, and a process that is killed then loses nothing."""
+    answers = threading.Event()
+    with opened() as tracking:
+        parent = tracking.start_run("parent")
+        child = tracking.child(parent, "policy:dpo", {"lr": 0.1})
+        tracking.flush()
+        send = tracking.client.log_batch
+        monkeypatch.setattr(
+            tracking.client, "log_batch", lambda *some, **named: answers.wait(60) and send(*some, **named)
+        )
+        for step in range(3000):
+            child.log_metrics({"loss": 1 / (1 + step)}, step=step)
+        child.log_text("words", "notes.txt")
+        child.set_tags({"key": "k"})
+        child.finish()
+        assert not answers.is_set()
+        kept = [json.loads(file.read_text())["run"] for file in (tmp_path / "unsent").glob("*.json")]
+        assert [(one["name"], one["status"], len(one["metrics"])) for one in kept] == [("policy:dpo", "FINISHED", 3000)]
+        assert kept[0]["texts"] == {"notes.txt": "words"}
+        answers.set()
+    assert list((tmp_path / "unsent").glob("*.json")) == []
+    found = tracking.client.get_run(child.id)
+    assert (found.info.status, found.data.metrics) == ("FINISHED", {"loss": 1 / 3000})
+
+
 def test_what_another_live_process_keeps_is_left_to_it(opened, tmp_path, monkeypatch):
     first = opened()
     run = first.start_run("goes on")
@@ -238,6 +264,7 @@ def test_a_run_that_somebody_has_deleted_ends_with_a_warning(opened, caplog):
         tracking.client.delete_run(run.id)
         run.log_metrics({"loss": 1.0})
         run.finish()
+        tracking.flush()
         assert tracking.open_runs() == []
     assert tracking.unsent == {}
     assert "in trouble" in caplog.text

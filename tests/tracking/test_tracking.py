@@ -41,10 +41,12 @@ def tracking(uri, folder):
 
 
 def look(tracking, run):
+    tracking.flush()  # what the sender's thread has not sent yet
     return tracking.client.get_run(run.id)
 
 
 def history(tracking, run, name):
+    tracking.flush()
     return [(point.step, point.value) for point in tracking.client.get_metric_history(run.id, name)]
 
 
@@ -54,6 +56,7 @@ def test_a_parent_a_child_and_their_events(tracking, folder):
             for step in range(1, 2301):
                 metrics = {"loss": 1 / step, "group/Asian (East)/loss": 0.5}
                 child.on_event({"step": step, "total": 2300, "time": time.time(), "metrics": metrics})
+        tracking.flush()
         assert child not in tracking.open_runs()
     assert history(tracking, child, "loss") == [(step, 1 / step) for step in range(1, 2301)]
     assert any(name.startswith("group_loss/Asian _East_") for name in look(tracking, child).data.metrics)
@@ -85,6 +88,7 @@ def test_samples_are_a_table_that_grows(tracking, monkeypatch):
         monkeypatch.setattr("pipeline_core.tracking.mlflow.tables.SECONDS", 0)
         run.flush()
         assert len(table(tracking, run)["data"]) == 3
+    tracking.flush()
     assert run not in tracking.open_runs()
     expected = [list(row.values()) for row in rows]
     assert table(tracking, run) == {"columns": ["step", "completion", "reward"], "data": expected}
@@ -181,6 +185,7 @@ def test_credentials_are_not_shown(monkeypatch, caplog):
 
 def test_a_changed_parameter_is_given_up_and_the_rest_still_arrives(tracking, caplog):
     with caplog.at_level(logging.WARNING), tracking.start_run("changes its mind", {"beta": 1}) as run:
+        run.flush()
         run.log_params({"beta": 2})
         run.log_metrics({"loss": 1.0})
     assert look(tracking, run).data.params == {"beta": "1"}

@@ -39,6 +39,8 @@ SHOWN_TAGS = {
 REFUSED = "error code 401"
 """MLflow's words for a server that wants another login."""
 FLUSH_SECONDS = 2.0
+GATHER_SECONDS = 0.1
+"""Pause in which data gather before they are sent together."""
 WORTH = 20
 """Pause between two writes of a run's file in the outbox, in multiples of the time the last one took."""
 log = logging.getLogger(__name__)
@@ -67,7 +69,8 @@ class MlflowTracking(Connection):
         """For runs with a file in the outbox, by token: when the file may be written again."""
         self._complete: dict[str, str] = {}
         """Ids of complete runs by their tokens."""
-        self._closing = threading.Event()
+        self._closing, self._awake = threading.Event(), threading.Event()
+        self._keeping = threading.Lock()
         self._sender: threading.Thread | None = None
         quiet()
         from mlflow import MlflowClient
@@ -99,6 +102,8 @@ class MlflowTracking(Connection):
         run = MlflowRun(self, name, {**({PARENT_TAG: parent} if parent else {}), **named, **owner_tags()})
         if not parent:
             run.create()  # whoever starts a pipeline is there to set its tracking right
+        elif not self.in_trouble:
+            self._try_create(run)  # at once, for the links to its page
         with self._guard:
             if self._sender is None:
                 self._sender = threading.Thread(target=self._send_often, daemon=True, name="tracking")
@@ -106,9 +111,24 @@ class MlflowTracking(Connection):
         run.log_params(params)
         return run
 
+    def _try_create(self, run: MlflowRun) -> None:
+        try:
+            run.create()
+        except Exception as error:
+            self.in_trouble = True
+            self.warn(error)
+
+    def wake(self) -> None:
+        """Let the sender's thread send soon what is buffered. Does not wait."""
+        self._awake.set()
+
     def _send_often(self) -> None:
-        while not self._closing.wait(FLUSH_SECONDS):
-            self.flush()
+        """Send what is buffered until `close`. This thread alone waits for the server; stages do not."""
+        while not self._closing.wait(FLUSH_SECONDS if self.in_trouble else GATHER_SECONDS):
+            self._awake.wait(FLUSH_SECONDS)
+            self._awake.clear()
+            if not self._closing.is_set():
+                self.flush()
 
     def flush(self) -> None:
         """Send buffered data. A server that does not answer is asked for two runs, not for all of them."""
@@ -121,15 +141,18 @@ class MlflowTracking(Connection):
 
     def flushed(self, run: TrackedRun) -> None:
         """Keep in the outbox what the server has not taken, now and then while it is away, and at the end."""
-        if self._outbox is None or not isinstance(run, MlflowRun):
-            return
+        if self._outbox is not None and isinstance(run, MlflowRun):
+            with self._keeping:
+                self._keep(run, self._outbox)
+
+    def _keep(self, run: MlflowRun, outbox: Outbox) -> None:
         if not run.waiting:
             if self._put.pop(run.token, None) is not None:
-                self._outbox.remove(run.token)
+                outbox.remove(run.token)
         elif run.status or (self.in_trouble and self._put_is_due(run)):
             began = time.monotonic()
             try:
-                self._outbox.put(run.kept())
+                outbox.put(run.kept())
                 self._put[run.token] = time.monotonic() + WORTH * (time.monotonic() - began)
             except OSError as error:
                 self.warn(error)
@@ -161,6 +184,8 @@ class MlflowTracking(Connection):
         if self._closing.is_set():
             return
         self._closing.set()
+        self.is_closing = True
+        self.wake()
         for run in reversed(self.open_runs()):
             run.finish("KILLED")  # one with an end of its own keeps that
         if self.open_runs():

@@ -30,15 +30,20 @@ class Connection(Tracking):
     pages: str | None
     """Address of the server's pages; None with the embedded database."""
     in_trouble = False
-    """True from a failure to the next success. Meanwhile only `flush` tries: stages must not wait for it."""
+    """True from a failure to the next success."""
+    is_closing = False
+    """True when what is not sent now goes into the outbox."""
 
     def page(self, run_id: str, below: str = "", *, relative: bool = False) -> str | None:
         """Address of a run's page, or of one below it. `relative`: from another page of MLflow, whatever its server."""
         place = f"#/experiments/{self.experiment_id}/runs/{run_id}{below}?{AS_TRAINING}"
         return place if relative else f"{self.pages}/{place}" if self.pages else None
 
+    def wake(self) -> None:
+        """Let the sender's thread send soon what is buffered. Does not wait."""
+
     def flushed(self, run: TrackedRun) -> None:
-        """Called after a run has tried to send what it holds."""
+        """Called after a run has tried to send what it holds, and at its end."""
 
     def attempt(self, send: Callable[..., object], *arguments: object) -> bool:
         """True if another try is of no use: MLflow has taken what is sent, or refused it, or a file is gone."""

@@ -84,22 +84,21 @@ class MlflowRun(TrackedRun):
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0, seconds: float | None = None) -> None:
         """Buffer metrics; a NaN or infinite metric is counted under `nonfinite/<name>` instead."""
         waiting = self._metrics.add(finite(metrics), int(1000 * (seconds or time.time())), int(step))
-        # While the server is away every step of a training would wait for it here.
-        if waiting >= METRICS_PER_BATCH and not self._tracking.in_trouble:
-            self.flush()
+        if waiting >= METRICS_PER_BATCH:
+            self._tracking.wake()
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Log nested parameters as flat ones. Long values are cut; then `params.json` holds all parameters in full."""
         flat = flatten(params)
         self._params.add_flat(flat)
-        self.flush()
+        self._tracking.wake()
         if any(len(text) > PARAM_LENGTH for text in flat.values()):
             self.log_text(json.dumps(params, indent=1, default=str, ensure_ascii=False, skipkeys=True), "params.json")
 
     def set_tags(self, tags: Mapping[str, object]) -> None:
         """Set tags."""
         self.set_tags_later(tags)
-        self.flush()
+        self._tracking.wake()
 
     def set_tags_later(self, tags: Mapping[str, object]) -> None:
         """Set tags with the next data that are sent."""
@@ -108,12 +107,12 @@ class MlflowRun(TrackedRun):
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
         """Copy a file, or all files below a folder, to the run's artifacts. It must stay until it is sent."""
         self._uploads.add_file(path, folder)
-        self.flush()
+        self._tracking.wake()
 
     def log_text(self, text: str, name: str) -> None:
         """Log a text as the artifact `name`."""
         self._uploads.add_text(text, name)
-        self.flush()
+        self._tracking.wake()
 
     def log_rows(self, table: str, rows: Sequence[Mapping[str, Any]], *, anew: bool = False) -> None:
         """Add rows to a table, the artifact `<table>.json` of the run. `anew`: replace earlier rows."""
@@ -144,34 +143,27 @@ class MlflowRun(TrackedRun):
         self._load.start()
 
     def finish(self, status: TrackingStatus = "FINISHED") -> None:
-        """Send buffered data and end the run; the first call decides the status."""
+        """End the run; the first call decides the status. What is not sent is kept at once, lest a kill lose it."""
         self._load.stop()
         with self._ending:
             super().finish(status)
             self._ended = self._ended or int(1000 * time.time())
-        self.flush()
+        self._tracking.flushed(self)
+        self._tracking.wake()
 
     def flush(self) -> None:
-        """Send buffered data; keep them if that fails, or while the server is away."""
-        self.send(anyway=False)
+        """Send buffered data; keep them if that fails. Waits for the server: stages leave it to the sender's thread."""
+        self.send()
 
-    def send(self, *, anyway: bool = True) -> bool:
-        """Like `flush`; `anyway`: also try a server that was away the last time. False if the server is away."""
-        is_away = not anyway and self._tracking.in_trouble
-        if not self._sending.acquire(blocking=not is_away):
-            return False  # another thread asks the server just now, and keeps what it does not take
-        try:
-            is_there = not is_away and self._try_all(anyway=anyway)
+    def send(self) -> bool:
+        """Like `flush`. False if the server is away."""
+        with self._sending:
+            is_there = self._try_all()
             self._tracking.flushed(self)
-        finally:
-            self._sending.release()
         return is_there
 
-    def _try_all(self, *, anyway: bool) -> bool:
-        """Send all that waits, in an order in which the end comes last. False if that fails.
-
-        Not `anyway`: without lineage, since a stage need not wait for it, and without files that have just failed.
-        """
+    def _try_all(self) -> bool:
+        """Send all that waits, in an order in which the end comes last. False if that fails."""
         deliver = self._tracking.deliver
         try:
             if not self.id:
@@ -179,10 +171,8 @@ class MlflowRun(TrackedRun):
             self._params.send(lambda batch: deliver(self.id, params=batch))
             self._tags.send(lambda batch: deliver(self.id, tags=batch))
             self._metrics.send(lambda batch: deliver(self.id, metrics=batch))
-            if anyway:
-                self._lineage.send(self.id)
-            if anyway or self._uploads.are_due:
-                self._uploads.send(self.id)
+            self._lineage.send(self.id)
+            self._uploads.send(self.id)
             self._send_tables()
             self._send_status()
         except Exception as error:

@@ -13,7 +13,7 @@ from pipeline_core.tracking.mlflow.connection import Connection
 FileArtifact = tuple[Path, str | None]
 """Path of a file or folder, and its folder among the artifacts."""
 FILE_SECONDS = 30.0
-"""Seconds after a failed upload in which stages do not wait for another try."""
+"""Pause after a failed upload: tries may take long, and other data wait meanwhile."""
 
 
 class Uploads:
@@ -28,11 +28,6 @@ class Uploads:
 
     def __len__(self) -> int:
         return len(self._files) + len(self._texts)
-
-    @property
-    def are_due(self) -> bool:
-        """False for a while after a failure."""
-        return time.monotonic() >= self._due
 
     def add_file(self, path: Path, folder: str | None) -> None:
         """Add a file, or a folder with all its files."""
@@ -62,6 +57,8 @@ class Uploads:
 
     def send(self, run_id: str) -> None:
         """Send what waits; a store of artifacts that fails must not hold back other data."""
+        if time.monotonic() < self._due and not self._tracking.is_closing:
+            return
         for file in self.files():
             if not self._tracking.attempt(self._upload, run_id, *file):
                 self._due = time.monotonic() + FILE_SECONDS
