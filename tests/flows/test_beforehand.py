@@ -134,11 +134,18 @@ def test_d16_a_stage_that_is_made_needs_no_key_and_no_rows(mine, root, monkeypat
         assert str(caught.value).startswith(remaining) and "\n" not in str(caught.value)
 
 
-def test_d16_a_key_and_a_gpu_of_another_machine_are_not_asked_for(monkeypatch):
+@pytest.mark.usefixtures("prefect_server")
+def test_d16_a_key_and_a_gpu_of_another_machine_are_not_asked_for():
+    from prefect.client.orchestration import get_client
+
+    from flows.stage import stage
+
+    with get_client(sync_client=True) as client:
+        client.create_deployment(client.create_flow(stage), name="elsewhere")
     settings = {
         "base": "tiny_lm",
         "evaluate": "sandbox_bias",
-        "runner": {"device": "cuda:99", "deployment": "stage/gpu"},
+        "runner": {"device": "cuda:99", "deployment": "stage/elsewhere"},
     }
     with pytest.raises(BadInput, match=r"^base \(tiny_lm\): runner\.device"):
         check_sources(load_config(settings))

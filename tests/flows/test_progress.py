@@ -28,7 +28,7 @@ def test_a_training_has_one_progress_artifact_also_after_a_retry(prefect_server)
 
     @task(retries=1)
     def training():
-        with Progress("policy:dpo") as progress:
+        with Progress("policy:twice") as progress:
             steps(progress, 2)
             if not seen:
                 progress._thread.join(0)
@@ -41,7 +41,7 @@ def test_a_training_has_one_progress_artifact_also_after_a_retry(prefect_server)
         training()
 
     run()
-    assert artifacts("progress-policy-dpo") == [("progress", 100.0, True)]
+    assert artifacts("progress-policy-twice") == [("progress", 100.0, True)]
 
 
 def test_a_failed_training_keeps_the_progress_it_had(prefect_server):

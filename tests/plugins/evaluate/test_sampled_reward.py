@@ -41,7 +41,7 @@ def measured(model, base, out, rows=ROWS, **settings):
     table = SimpleNamespace(to_list=lambda: rows)
     catalog = SimpleNamespace(left_out=lambda _: {}, entry=lambda _: SimpleNamespace(unit=None))
     inputs = SimpleNamespace(
-        model=model, reference=base, data=lambda _: table, reward_fn=lambda _: length, catalog=catalog
+        model=model, reference=base, data=lambda _: table, reward_fn=lambda _, shared=False: length, catalog=catalog
     )
     context = SimpleNamespace(seed=5, device="cpu", is_main=True)
     config = SampledRewardConfig(data="sandbox_pairs", max_new_tokens=6, samples_per_prompt=3, **settings)
