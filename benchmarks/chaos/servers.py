@@ -10,9 +10,10 @@ import httpx
 from benchmarks.chaos.place import Place
 from pipeline_core.tracking.mlflow.models import DIGEST_TAG
 
-FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
-WAITING = ("SCHEDULED",)
-"""Type of runs that a schedule has planned."""
+OPEN = ("PENDING", "RUNNING", "PAUSED", "CANCELLING")
+"""Types of states in which a run has begun and has not ended."""
+PLANNED = "SCHEDULED"
+"""Of flow runs this is no fault: a schedule has planned them."""
 PAGE = 200
 
 
@@ -29,21 +30,18 @@ def _pages(place: Place, path: str, body: dict[str, Any]) -> Iterator[dict[str, 
         offset += PAGE
 
 
-def _open_states(what: str) -> dict[str, Any]:
-    return {what: {"state": {"type": {"not_any_": [*FINAL, *WAITING]}}}}
-
-
 def open_flow_runs(place: Place) -> list[str]:
     """Flow runs in Prefect that have begun and have no final state."""
-    return [
-        f"{run['name']} ({run['state']['name']})"
-        for run in _pages(place, "flow_runs/filter", _open_states("flow_runs"))
-    ]
+    return _in_states(place, "flow_runs", *OPEN)
 
 
 def open_task_runs(place: Place) -> list[str]:
     """Task runs without a final state."""
-    found = _pages(place, "task_runs/filter", _open_states("task_runs"))
+    return _in_states(place, "task_runs", *OPEN, PLANNED)
+
+
+def _in_states(place: Place, what: str, *types: str) -> list[str]:
+    found = _pages(place, f"{what}/filter", {what: {"state": {"type": {"any_": types}}}})
     return [f"{run['name']} ({run['state']['name']})" for run in found]
 
 

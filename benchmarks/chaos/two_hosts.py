@@ -76,7 +76,7 @@ def _servers(folder: Path) -> Iterator[Mapping[str, str]]:
     commands = (
         ["prefect", "server", "start", "--host", SERVERS, "--port", ports["prefect"]],
         ["mlflow", "server", "--host", SERVERS, "--port", ports["mlflow"], "--workers", "1",
-         "--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}", 
+         "--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}",
          "--artifacts-destination", str(folder / "artifacts"), "--allowed-hosts", f"{SERVERS}:*"],
     )  # fmt: skip
     with ExitStack() as stack:

@@ -31,6 +31,8 @@ def run(config, inputs, out, context):
         time.sleep(60)
     if config.do == "resume":
         return resume(out, context)
+    if config.do == "abort_at_exit":
+        abort_at_exit(out)
     value = float(context.world_size)
     if context.world_size > 1:
         import torch
@@ -52,6 +54,16 @@ def fail_together(context):
     import torch
 
     torch.distributed.all_reduce(torch.zeros(1))
+
+
+def abort_at_exit(out):
+    """As a native library that aborts the process while it ends."""
+    import atexit
+    import ctypes
+
+    libc = ctypes.CDLL(None)
+    libc.__cxa_atexit(ctypes.cast(libc.abort, ctypes.c_void_p), None, None)
+    atexit.register((out / "at exit").write_text, "of Python")
 
 
 def resume(out, context):
