@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks.chaos import servers
 from benchmarks.chaos.failures import LeftOver, Lost
 from benchmarks.chaos.place import Place
-from benchmarks.chaos.processes import until_gone
+from benchmarks.chaos.processes import orphans, until_gone
 from flows.records import RunRecord, begun_runs
 from flows.stack.automations import SILENT_SECONDS
 from pipeline_core.errors import EvenhandError
@@ -70,6 +70,12 @@ def no_process_left(place: Place) -> None:
         raise LeftOver(f"processes after {PROCESS_SECONDS:.0f} s: {[(one.pid, one.kind, one.command) for one in left]}")
 
 
+def no_server_left(place: Place) -> None:
+    """No process of a server or worker goes on that the stack does not know."""
+    known = [service.process.pid for service in place.stack.record.services]
+    _gone(lambda: orphans(place.home, known), "processes that the stack does not know", PROCESS_SECONDS)
+
+
 def no_record_open(place: Place) -> None:
     """No record says that a run goes on, and nothing waits to be sent to MLflow."""
     if left := begun_runs(place.home / "runs"):
@@ -97,11 +103,11 @@ def nothing_running_in_mlflow(place: Place) -> None:
     )
 
 
-def _gone(found: Callable[[], list[str]], what: str) -> None:
-    end = time.monotonic() + END_SECONDS
+def _gone(found: Callable[[], list[str]], what: str, seconds: float = END_SECONDS) -> None:
+    end = time.monotonic() + seconds
     while left := found():
         if time.monotonic() > end:
-            raise LeftOver(f"{what}, {END_SECONDS:.0f} s after the last run: {', '.join(left[:20])}")
+            raise LeftOver(f"{what}, {seconds:.0f} s after the last run: {', '.join(left[:20])}")
         time.sleep(1)
 
 
@@ -133,6 +139,7 @@ def completed(place: Place, record: RunRecord, expected: Expected, before: Mappi
     all_made(place, record, expected)
     finished_stages_reused(place, before)
     no_process_left(place)
+    no_server_left(place)
     nothing_left_in_store(place)
     no_record_open(place)
     tracked_once(place, record)

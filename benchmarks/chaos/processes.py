@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +31,17 @@ def processes_of(home: Path, kind: str | None = None) -> list[Found]:
     """Processes that belong to runs of `home`, or those of one kind."""
     found = filter(None, (_look(folder, home) for folder in Path("/proc").glob("[0-9]*")))
     return sorted((one for one in found if kind in (None, one.kind)), key=lambda one: one.pid)
+
+
+def orphans(home: Path, sessions: Collection[int]) -> list[str]:
+    """Command lines of processes of `home` that are in none of the sessions, and are no runs."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            mine = f"{MARK}={home}" in _words(folder / "environ")
+            if mine and os.getsid(int(folder.name)) not in sessions and not _look(folder, home):
+                found.append(" ".join(_words(folder / "cmdline"))[:200])
+    return found
 
 
 def _look(folder: Path, home: Path) -> Found | None:

@@ -122,7 +122,8 @@ def _server(
         if wanted and wanted != service.port:
             raise BadInput(f"{option}: {name} runs on port {service.port}; `evenhand down` first")
         return service
-    before = stack.record.service(name)
+    if before := stack.record.service(name):
+        stack.end_rest(before)
     if wanted is None and before and before.port:
         usual = before.port  # whoever has its address finds it again
     port = free_port(wanted, usual, option)

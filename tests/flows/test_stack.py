@@ -64,6 +64,24 @@ def test_a_process_that_does_not_heed_its_end_is_killed(stack, monkeypatch):
     assert time.monotonic() - began < 20
 
 
+WITH_A_CHILD = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {SLEEPING!r}]).wait()"
+
+
+def test_what_a_killed_server_leaves_is_ended_and_what_a_worker_leaves_goes_on(stack):
+    server = begun(stack, "mlflow", WITH_A_CHILD, port=1)
+    worker = begun(stack, "worker-cpu", WITH_A_CHILD, pool="cpu")
+    for service in (server, worker):
+        os.kill(service.process.pid, signal.SIGKILL)
+        while service.process.lives():
+            time.sleep(0.02)
+        os.killpg(service.process.pid, 0)  # the child is there
+        os.waitpid(service.process.pid, 0)
+        stack.end_rest(service)
+    with pytest.raises(ProcessLookupError):
+        os.killpg(server.process.pid, 0)
+    os.killpg(worker.process.pid, signal.SIGKILL)
+
+
 def test_a_process_that_has_ended_is_told_from_one_with_its_number(stack, tmp_path):
     service = begun(stack, "prefect", port=1)
     os.kill(service.process.pid, signal.SIGKILL)
