@@ -26,7 +26,6 @@ BY_COMMAND = (RUN, WORKER, TORCHRUN, RANK, PREFECT, MLFLOW)
 BY_SCHEDULE = (ENGINE, WORKER, TORCHRUN, RANK, PREFECT, MLFLOW, PREFECT_WORKER, WORKER_AND_RUN)
 ROUND = 5
 """Kills of one round at most."""
-SEEN_SECONDS = 240.0
 
 
 @dataclass(frozen=True)
@@ -122,24 +121,35 @@ class Round:
         self._before = {**self._place.artifacts(), **self._before}
 
     def _kill(self, kill: Kill, go_on: Callable[[], None], fresh: Callable[[], None]) -> None:
-        end = time.monotonic() + SEEN_SECONDS
-        while not (pids := self._targets(kill)):
-            go_on()
-            if self._has_all():
-                fresh()
-            if time.monotonic() > end:
-                break  # none came: such a stage is finished
-            time.sleep(0.1)
-        time.sleep(kill.delay)
-        pids = self._targets(kill) or pids
-        killed = [pid for pid in pids if _kill(pid)]
-        self._say({"kill": kill.number, "kind": kill.kind, "by": "schedule" if kill.scheduled else "command",
-                   "delay": round(kill.delay, 1), "time": time.strftime("%H:%M:%S", time.gmtime()),
-                   "finished": len(self._place.artifacts()), "killed": killed})  # fmt: skip
+        killed, delay, end = list[int](), kill.delay, time.monotonic() + PATIENCE_SECONDS
+        while not killed:
+            self._until_there(kill, go_on, fresh, end)
+            time.sleep(delay)
+            killed = [pid for pid in self._targets(kill) if _kill(pid)]
+            delay /= 2  # it ended meanwhile: the next one is killed earlier
+        self._say(
+            {
+                "kill": kill.number,
+                "kind": kill.kind,
+                "by": "schedule" if kill.scheduled else "command",
+                "at": time.strftime("%H:%M:%S", time.gmtime()),
+                "delay": round(delay * 2, 1),
+                "finished": len(self._place.artifacts()),
+            }
+        )
         if kill.kind in SERVICES or kill.kind == WORKER_AND_RUN:
             time.sleep(kill.outage)
             self._place.up()
         checks.no_wrong_artifact(self._place, self._expected)
+
+    def _until_there(self, kill: Kill, go_on: Callable[[], None], fresh: Callable[[], None], end: float) -> None:
+        while not self._targets(kill):
+            go_on()
+            if self._has_all():
+                fresh()
+            if time.monotonic() > end:
+                raise Lost(f"no {kill.kind} was there to be killed, though stages are missing")
+            time.sleep(0.1)
 
     def _has_all(self) -> bool:
         return len(self._place.artifacts()) == len(self._expected)

@@ -14,8 +14,8 @@ MARK = "EVENHAND_CHAOS"
 """Variable that all processes of a playground inherit; its value is the home."""
 
 RUN, ENGINE, WORKER, TORCHRUN, RANK = "command", "flow run", "stage's worker", "torchrun", "rank"
-OF_RUNS = (RUN, ENGINE, WORKER, TORCHRUN, RANK)
-"""Kinds of processes that must be gone when no run goes on."""
+ENGINES = ("prefect.flow_engine", "prefect.engine", "_workspace_runtime_bootstrap")
+"""Parts of the command lines by which a Prefect worker starts a flow run."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def _words(file: Path) -> list[str]:
 def _kind(words: list[str], environment: dict[str, str]) -> str | None:
     if "flows.cli" in words and "run" in words and "unshare" not in words[0]:
         return RUN
-    if any("prefect.flow_engine" in word or "prefect.engine" in word for word in words):
+    if any(name in word for word in words for name in ENGINES):
         return ENGINE
     if "torch.distributed.run" in words:
         return TORCHRUN
