@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from flows.stack.services import Stack
-from flows.stack.settings import Databases, free_port
+from flows.stack.settings import Databases, free_port, mlflow_environment
 from pipeline_core.errors import BadInput, EvenhandError
+from pipeline_core.store.places import Places
 from pipeline_core.store.processes import Process
 from tests.flows import serving
 from tests.flows.conftest import ROOT
@@ -127,6 +128,19 @@ def test_one_address_gives_the_databases_of_both_servers(tmp_path):
     files = Databases.of(None, tmp_path)
     assert files.shown is None
     assert files.mlflow == f"sqlite:///{tmp_path}/mlflow.db", "a home's runs of before stand in its pages"
+
+
+def test_a_server_on_a_busy_machine_has_time_to_start(tmp_path, monkeypatch):
+    from uvicorn.main import main
+
+    def patience():
+        return main.make_context("uvicorn", ["a:b"], auto_envvar_prefix="UVICORN").params["timeout_worker_healthcheck"]
+
+    assert main.context_settings["auto_envvar_prefix"] == "UVICORN"
+    assert patience() == 5
+    places = Places(tmp_path, tmp_path, "", "", None)
+    monkeypatch.setattr("os.environ", os.environ | mlflow_environment(Databases.of(None, tmp_path), places))
+    assert patience() == 120
 
 
 @pytest.mark.parametrize("address", ["mysql://host", "postgresql://", "host:5432", "postgresql://u:secret@h/name"])
