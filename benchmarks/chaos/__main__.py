@@ -81,7 +81,7 @@ class Chaos:
             outcome = {"attempts": carry_out(place), "result": "survived"}
         except Skipped as error:
             outcome, self.counts["skipped"] = {"result": f"skipped: {error}"}, self.counts["skipped"] + 1
-        except (Lost, LeftOver, Exception) as error:
+        except Exception as error:
             kind = "left over" if isinstance(error, LeftOver) else "lost"
             self.counts[kind] += 1
             words = f"{error}" if isinstance(error, (Lost, LeftOver)) else f"{type(error).__name__}: {error}"
