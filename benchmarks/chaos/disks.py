@@ -41,10 +41,9 @@ def full(place: Place, _: Expected, __: Random) -> RunRecord:
         attempt = place.start(*ONE_POLICY)
         until_training(place, attempt)
         filler = place.store / "filler"
-        with filler.open("wb") as file, contextlib.suppress(OSError):
-            while True:
-                file.write(os.urandom(4096))
-                file.flush()
+        with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while file.write(os.urandom(4096)):
+                pass
         if not attempt.wait():
             raise Lost("a run on a full disk said that it completed")
         if "No space left" not in attempt.errors and "disk" not in attempt.errors:

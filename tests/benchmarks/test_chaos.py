@@ -1,4 +1,4 @@
-"""The chaos run: that its checks see what is wrong, its proxy disturbs, its plan repeats; and a short run of all of it."""
+"""The chaos run: that its checks see what is wrong, its proxy disturbs and its plan repeats; and a short run."""
 
 import http.client
 import json
@@ -6,6 +6,7 @@ import random
 import threading
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import ClassVar
 
 import pytest
 
@@ -82,7 +83,7 @@ def test_the_seed_decides_the_kills_and_every_kind_comes_up():
 class Counting(BaseHTTPRequestHandler):
     """A server that answers with what it got, and remembers it."""
 
-    seen: list[bytes] = []
+    seen: ClassVar[list[bytes]] = []
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
