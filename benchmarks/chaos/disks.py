@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from random import Random
 
 from benchmarks.chaos.checks import Expected
-from benchmarks.chaos.failures import LeftOver, Lost, Skipped
+from benchmarks.chaos.failures import LeftOver, Lost, Skipped, wait
 from benchmarks.chaos.place import ONE_POLICY, Place
 from benchmarks.chaos.undisturbed import complete, kill, until_training
 from flows.records import RunRecord
@@ -74,8 +74,14 @@ def read_only(place: Place, _: Expected, __: Random) -> RunRecord:
 
 @contextlib.contextmanager
 def _read_only(place: Place) -> Iterator[None]:
-    subprocess.run(["mount", "-o", "remount,ro", str(place.store)], check=True)
+    # Refused as long as a process that has just been killed has files open.
+    wait(lambda: _remounted(place, "ro"), 120, "a store that can only be read")
     try:
         yield
     finally:
-        subprocess.run(["mount", "-o", "remount,rw", str(place.store)], check=True)
+        _remounted(place, "rw")
+
+
+def _remounted(place: Place, how: str) -> bool:
+    done = subprocess.run(["mount", "-o", f"remount,{how}", str(place.store)], capture_output=True, check=False)
+    return done.returncode == 0
