@@ -13,14 +13,15 @@ from benchmarks.chaos.place import Place
 from benchmarks.chaos.processes import orphans, until_gone
 from flows.records import RunRecord, begun_runs
 from flows.stack.automations import SILENT_SECONDS
+from flows.stack.unbegun_runs import BEGIN_SECONDS
 from pipeline_core.errors import EvenhandError
 from pipeline_core.store.artifacts import MANIFEST, ArtifactRef, Store
 from pipeline_core.store.manifest import Manifest
 
 Expected = Mapping[str, str]
 """Digest of every artifact of an undisturbed run, by key."""
-END_SECONDS = SILENT_SECONDS + 120.0
-"""Seconds in which a server must have ended a run whose process is gone: those of the automation, and some more."""
+END_SECONDS = max(SILENT_SECONDS, BEGIN_SECONDS) + 180.0
+"""Seconds in which a server must have ended a run whose process is gone: those of its automations, and some more."""
 PROCESS_SECONDS = 90.0
 
 

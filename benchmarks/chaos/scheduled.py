@@ -32,7 +32,7 @@ class Schedule:
 
     def until_idle(self) -> None:
         """Wait until no flow run goes on."""
-        wait(lambda: not servers.open_flow_runs(self._place), END_SECONDS + 300, "the end of all scheduled runs")
+        wait(lambda: not servers.open_flow_runs(self._place), END_SECONDS, "the end of all scheduled runs")
 
     def __exit__(self, kind: type[BaseException] | None, *_: BaseException | TracebackType | None) -> None:
         self._place.command("schedule", "rm", NAME)

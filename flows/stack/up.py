@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.stack import automations, deployments
+from flows.stack import automations, deployments, unbegun_runs
 from flows.stack.postgres import create_databases
 from flows.stack.services import BIN, Service, Stack
 from flows.stack.settings import (
@@ -61,6 +61,7 @@ def start(places: Places, wanted: Wanted, say: Say) -> Stack:
         deployments.create_pools()
         say("work pools: cpu, gpu")
         automations.create_automations()
+        unbegun_runs.create_automation()
         _start_workers(stack, places)
         _deploy(stack, say)
         for worker in [service for service in stack.record.services if service.pool]:
