@@ -308,12 +308,8 @@ def test_bad_input_is_one_message_and_changes_nothing(running, words, message):
     assert [one["name"] for one in schedules(command)] == [one["name"] for one in before]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("running", ["SQLite"], indirect=True)
-def test_r18_a_run_that_was_killed_with_its_worker_ends_as_crashed(running):
-    """Nobody is left who could say so; the server's automation notices that the heartbeat has stopped."""
-    command, told = running
-    exports = command.exports(told)
+def client(exports):
+    """Asks the stack's Prefect server: a GET, or a POST where there is a body."""
 
     def api(path, body=None):
         data = None if body is None else json.dumps(body).encode()
@@ -323,6 +319,44 @@ def test_r18_a_run_that_was_killed_with_its_worker_ends_as_crashed(running):
         with urllib.request.urlopen(request, timeout=60) as answer:
             return json.loads(answer.read() or "null")
 
+    return api
+
+
+SOONER = """
+from flows.stack import unbegun_runs
+unbegun_runs.NAME, unbegun_runs.BEGIN_SECONDS = "sooner", 15
+unbegun_runs.create_automation()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("running", ["SQLite"], indirect=True)
+def test_a_run_that_a_worker_has_taken_and_that_never_begins_ends_as_crashed(running):
+    """As after a kill of worker and run at that moment; with a shorter time than the stack's automation has."""
+    command, told = running
+    api = client(command.exports(told))
+    subprocess.run([sys.executable, "-c", SOONER], env=command.environment | command.exports(told), check=True)
+    names = {one["name"] for one in api("automations/filter", {})}
+    assert names >= {"sooner", "evenhand: runs that never began"}
+    flow = api("flows/", {"name": "pipeline"})
+    taken, begun = (api("flow_runs/", {"flow_id": flow["id"], "name": name}) for name in ("taken", "begun"))
+    for run, states in ((taken, ["PENDING"]), (begun, ["PENDING", "RUNNING"])):
+        for state in states:
+            api(f"flow_runs/{run['id']}/set_state", {"state": {"type": state}})
+    ended = wait(lambda: (s := api(f"flow_runs/{taken['id']}")["state"])["type"] == "CRASHED" and s, 200, "its end")
+    assert "not begun within 15 seconds" in ended["message"]
+    assert api(f"flow_runs/{begun['id']}")["state"]["type"] == "RUNNING"
+    api(f"flow_runs/{begun['id']}/set_state", {"state": {"type": "COMPLETED"}, "force": True})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("running", ["SQLite"], indirect=True)
+def test_r18_a_run_that_was_killed_with_its_worker_ends_as_crashed(running):
+    """Nobody is left who could say so; the server's automation notices that the heartbeat has stopped."""
+    command, told = running
+    exports = command.exports(told)
+
+    api = client(exports)
     overrides = ["base.steps=5", "extend=null", "reward=null", "policy=[{name: dpo, steps: 40000}]", "evaluate=[]"]
     deployment = api("deployments/name/pipeline/on-demand")
     parameters = {"preset": "smoke", "overrides": overrides}
