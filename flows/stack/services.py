@@ -159,8 +159,22 @@ class Stack:
             time.sleep(0.2)
             while service.process.lives() and time.monotonic() < end:
                 time.sleep(0.1)
+        self.end_rest(service)
         self.record.services = [other for other in self.record.services if other.name != service.name]
         self.write()
+
+    def end_rest(self, service: Service) -> None:
+        """Kill what a server that was killed has left: its own processes go on, and hold its port.
+
+        Those of a worker are runs, which end by themselves.
+        """
+        end = time.monotonic() + END_SECONDS
+        # A number that another process has now is not looked at: its group is not ours.
+        if service.port and not Process.of(service.process.pid).started:
+            with contextlib.suppress(ProcessLookupError):
+                while time.monotonic() < end:
+                    os.killpg(service.process.pid, signal.SIGKILL)
+                    time.sleep(0.1)
 
     def end_of_log(self, name: str, lines: int = 15) -> str:
         """Last lines of a process's output."""

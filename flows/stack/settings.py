@@ -94,6 +94,8 @@ def mlflow_environment(databases: Databases, places: Places) -> dict[str, str]:
         "MLFLOW_ARTIFACTS_DESTINATION": places.artifact_root,
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",
+        # uvicorn kills a worker that is silent for 5 s: on a busy machine one that starts, over and over.
+        "UVICORN_TIMEOUT_WORKER_HEALTHCHECK": "120",
     }
 
 

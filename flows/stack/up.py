@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows.environment import except_proxies
-from flows.stack import auth, automations, deployments
+from flows.stack import auth, automations, deployments, unbegun_runs
 from flows.stack.hosts import check_host, mlflow_host_environment
 from flows.stack.logging_in import require_login
 from flows.stack.postgres import create_databases
@@ -70,6 +70,7 @@ def start(places: Places, wanted: Wanted, say: Say) -> Stack:
         deployments.create_pools()
         say("work pools: cpu, gpu")
         automations.create_automations()
+        unbegun_runs.create_automation()
         _start_workers(stack, places)
         _deploy(stack, say)
         for worker in [service for service in stack.record.services if service.pool]:
@@ -172,7 +173,8 @@ def _server(
         if wanted and wanted != service.port:
             raise BadInput(f"{option}: {name} runs on port {service.port}; `evenhand down` first")
         return service
-    before = stack.record.service(name)
+    if before := stack.record.service(name):
+        stack.end_rest(before)
     if wanted is None and before and before.port:
         usual = before.port  # whoever has its address finds it again
     port = free_port(wanted, usual, option, host)

@@ -20,9 +20,9 @@ def command_of(order_file: Path, processes: int) -> list[str]:
     worker = ["pipeline_core.stage.worker", str(order_file)]
     if processes == 1:
         return [*python, *worker]
-    # Standalone: a rendezvous on a free port, so that stages can run side by side.
-    torchrun = ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "--module"]
-    return [*python, *torchrun, *worker]
+    # Standalone: a rendezvous on a free port, so that stages can run side by side. A host's own name may lead nowhere.
+    torchrun = ["torch.distributed.run", "--standalone", "--local-addr=127.0.0.1", f"--nproc-per-node={processes}"]
+    return [*python, *torchrun, "--module", *worker]
 
 
 def environment_of(processes: int, threads: int) -> dict[str, str]:

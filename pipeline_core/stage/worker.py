@@ -10,6 +10,7 @@ import traceback
 from pathlib import Path
 
 from pipeline_core.errors import EvenhandError
+from pipeline_core.models.ending import leave
 
 
 def main(arguments: list[str]) -> int:
@@ -65,4 +66,4 @@ def _leave_error(attempt: Path, error: BaseException) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]))

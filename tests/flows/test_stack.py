@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from flows.stack.services import Stack
-from flows.stack.settings import Databases, free_port
+from flows.stack.settings import Databases, free_port, mlflow_environment
 from pipeline_core.errors import BadInput, EvenhandError
+from pipeline_core.store.places import Places
 from pipeline_core.store.processes import Process
 from tests.flows import serving
 from tests.flows.conftest import ROOT
@@ -64,6 +65,24 @@ def test_a_process_that_does_not_heed_its_end_is_killed(stack, monkeypatch):
     assert time.monotonic() - began < 20
 
 
+WITH_A_CHILD = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {SLEEPING!r}]).wait()"
+
+
+def test_what_a_killed_server_leaves_is_ended_and_what_a_worker_leaves_goes_on(stack):
+    server = begun(stack, "mlflow", WITH_A_CHILD, port=1)
+    worker = begun(stack, "worker-cpu", WITH_A_CHILD, pool="cpu")
+    for service in (server, worker):
+        os.kill(service.process.pid, signal.SIGKILL)
+        while service.process.lives():
+            time.sleep(0.02)
+        os.killpg(service.process.pid, 0)  # the child is there
+        os.waitpid(service.process.pid, 0)
+        stack.end_rest(service)
+    with pytest.raises(ProcessLookupError):
+        os.killpg(server.process.pid, 0)
+    os.killpg(worker.process.pid, signal.SIGKILL)
+
+
 def test_a_process_that_has_ended_is_told_from_one_with_its_number(stack, tmp_path):
     service = begun(stack, "prefect", port=1)
     os.kill(service.process.pid, signal.SIGKILL)
@@ -109,6 +128,19 @@ def test_one_address_gives_the_databases_of_both_servers(tmp_path):
     files = Databases.of(None, tmp_path)
     assert files.shown is None
     assert files.mlflow == f"sqlite:///{tmp_path}/mlflow.db", "a home's runs of before stand in its pages"
+
+
+def test_a_server_on_a_busy_machine_has_time_to_start(tmp_path, monkeypatch):
+    from uvicorn.main import main
+
+    def patience():
+        return main.make_context("uvicorn", ["a:b"], auto_envvar_prefix="UVICORN").params["timeout_worker_healthcheck"]
+
+    assert main.context_settings["auto_envvar_prefix"] == "UVICORN"
+    assert patience() == 5
+    places = Places(tmp_path, tmp_path, "", "", None)
+    monkeypatch.setattr("os.environ", os.environ | mlflow_environment(Databases.of(None, tmp_path), places))
+    assert patience() == 120
 
 
 @pytest.mark.parametrize("address", ["mysql://host", "postgresql://", "host:5432", "postgresql://u:secret@h/name"])
@@ -276,12 +308,8 @@ def test_bad_input_is_one_message_and_changes_nothing(running, words, message):
     assert [one["name"] for one in schedules(command)] == [one["name"] for one in before]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("running", ["SQLite"], indirect=True)
-def test_r18_a_run_that_was_killed_with_its_worker_ends_as_crashed(running):
-    """Nobody is left who could say so; the server's automation notices that the heartbeat has stopped."""
-    command, told = running
-    exports = command.exports(told)
+def client(exports):
+    """Asks the stack's Prefect server: a GET, or a POST where there is a body."""
 
     def api(path, body=None):
         data = None if body is None else json.dumps(body).encode()
@@ -291,6 +319,44 @@ def test_r18_a_run_that_was_killed_with_its_worker_ends_as_crashed(running):
         with urllib.request.urlopen(request, timeout=60) as answer:
             return json.loads(answer.read() or "null")
 
+    return api
+
+
+SOONER = """
+from flows.stack import unbegun_runs
+unbegun_runs.NAME, unbegun_runs.BEGIN_SECONDS = "sooner", 15
+unbegun_runs.create_automation()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("running", ["SQLite"], indirect=True)
+def test_a_run_that_a_worker_has_taken_and_that_never_begins_ends_as_crashed(running):
+    """As after a kill of worker and run at that moment; with a shorter time than the stack's automation has."""
+    command, told = running
+    api = client(command.exports(told))
+    subprocess.run([sys.executable, "-c", SOONER], env=command.environment | command.exports(told), check=True)
+    names = {one["name"] for one in api("automations/filter", {})}
+    assert names >= {"sooner", "evenhand: runs that never began"}
+    flow = api("flows/", {"name": "pipeline"})
+    taken, begun = (api("flow_runs/", {"flow_id": flow["id"], "name": name}) for name in ("taken", "begun"))
+    for run, states in ((taken, ["PENDING"]), (begun, ["PENDING", "RUNNING"])):
+        for state in states:
+            api(f"flow_runs/{run['id']}/set_state", {"state": {"type": state}})
+    ended = wait(lambda: (s := api(f"flow_runs/{taken['id']}")["state"])["type"] == "CRASHED" and s, 200, "its end")
+    assert "not begun within 15 seconds" in ended["message"]
+    assert api(f"flow_runs/{begun['id']}")["state"]["type"] == "RUNNING"
+    api(f"flow_runs/{begun['id']}/set_state", {"state": {"type": "COMPLETED"}, "force": True})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("running", ["SQLite"], indirect=True)
+def test_r18_a_run_that_was_killed_with_its_worker_ends_as_crashed(running):
+    """Nobody is left who could say so; the server's automation notices that the heartbeat has stopped."""
+    command, told = running
+    exports = command.exports(told)
+
+    api = client(exports)
     overrides = ["base.steps=5", "extend=null", "reward=null", "policy=[{name: dpo, steps: 40000}]", "evaluate=[]"]
     deployment = api("deployments/name/pipeline/on-demand")
     parameters = {"preset": "smoke", "overrides": overrides}

@@ -52,6 +52,12 @@ def run(store, registry, *arguments, on_event=lambda _: None, **changes):
     return run_stage(job(*arguments, **changes), store, registry, on_event)
 
 
+def test_a_library_that_aborts_at_the_end_of_a_worker_loses_nothing(plugin_path, store, registry):
+    result = run(store, registry, "abort_at_exit")
+    assert (result.path / "at exit").read_text() == "of Python", "the interpreter's own end takes place"
+    assert result.metrics == {"sum": 1.0, "heavy": 0.0}
+
+
 def test_a_worker_makes_the_artifact_and_its_events_are_seen(plugin_path, store, registry):
     seen = []
     result = run(store, registry, on_event=seen.append)
