@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx
-from pipeline_core.tracking.mlflow.models import DIGEST_TAG
+from pipeline_core.tracking.mlflow.registered import DIGEST_TAG
 
 from benchmarks.chaos.place import Place
 
