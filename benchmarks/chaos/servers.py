@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx
-from pipeline_core.tracking.mlflow.registered import DIGEST_TAG
 
 from benchmarks.chaos.place import Place
+from pipeline_core.tracking.mlflow.registered import DIGEST_TAG
 
 OPEN = ("PENDING", "RUNNING", "PAUSED", "CANCELLING")
 """Types of states in which a run has begun and has not ended."""
