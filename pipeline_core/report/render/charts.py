@@ -44,6 +44,8 @@ STYLE: dict[Any, Any] = {
 }
 LETTER, BELOW, EDGE = 0.072, 0.48, 0.1
 """Inches: approximate width of a letter, margin for ticks and name of the horizontal axis, margin at other sides."""
+LONGEST = 30
+"""Letters of a name in a chart; the middle of longer ones is left out, and tables beside it have them whole."""
 WIDTH = 4.0
 """Inches: one chart fits a phone, two fit side by side on a desktop screen."""
 
@@ -122,6 +124,7 @@ def measure_chart(row: MeasureRow) -> str:
     """Chart of every model's value with its interval; a line marks the base."""
     cells = [cell for cell in row.cells if cell.value is not None]
     palette = colours([cell.model for cell in row.cells])
+    names = [short(cell.model) for cell in cells]
 
     def plot(axes: Axes) -> None:
         for y, cell in enumerate(cells):
@@ -134,13 +137,18 @@ def measure_chart(row: MeasureRow) -> str:
             axes.plot([cell.value], [y], "o", color=palette[cell.model], markersize=8)
             if cell.model == BASE:
                 axes.axvline(cell.value, color=palette[BASE], linewidth=1, linestyle=(0, (3, 3)))
-        axes.set_yticks(range(len(cells)), [cell.model for cell in cells])
+        axes.set_yticks(range(len(cells)), names)
         axes.set_ylim(len(cells) - 0.4, -0.6)  # upside down: the first model on top, as in the table
         axes.grid(axis="x")
         axes.set_xlabel(f"{row.unit} {_wanted(row.better)}".strip())
 
-    left = _room([cell.model for cell in cells])
+    left = _room(names)
     return draw(0.6 + 0.3 * len(cells), plot, f"{wording.measure(row.title)} of every model", left=left)
+
+
+def short(name: str) -> str:
+    """`name` as it stands in a chart: without its middle if it is longer than `LONGEST` letters."""
+    return name if len(name) <= LONGEST else f"{name[: LONGEST // 2]}…{name[-(LONGEST // 2 - 1) :]}"
 
 
 def _room(names: Sequence[str]) -> float:
@@ -156,7 +164,7 @@ def group_chart(table: GroupTable) -> str:
     """Bars by group, one per model, with intervals; the number of items follows the group's name."""
     models = [column.model for column in table.columns if column.groups]
     palette, groups = colours([column.model for column in table.columns]), table.groups
-    names = [f"{wording.plain(group)} ({wording.items(table.figures(group)) or 0})" for group in groups]
+    names = [f"{short(wording.plain(group))} ({wording.items(table.figures(group)) or 0})" for group in groups]
     thick = 0.8 / max(1, len(models))  # the bars of a group fill 0.8 of its line
 
     def plot(axes: Axes) -> None:

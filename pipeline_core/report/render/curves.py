@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline_core.report.figures.collect import Curve
 from pipeline_core.report.render import wording
-from pipeline_core.report.render.charts import BELOW, INK, SERIES, WIDTH, draw
+from pipeline_core.report.render.charts import BELOW, INK, SERIES, WIDTH, draw, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -102,7 +102,7 @@ def groups_chart(lines: Mapping[str, GroupCurve], groups: Sequence[str], title: 
         # Colour 0 is the base's; dashes mark a second round of colours.
         turn, at = divmod(groups.index(group), len(SERIES) - 1)
         dashes = (0, (4, 2)) if turn else "-"
-        look = {"color": SERIES[1 + at], "linewidth": 1.4, "linestyle": dashes, "label": wording.plain(group)}
+        look = {"color": SERIES[1 + at], "linewidth": 1.4, "linestyle": dashes, "label": short(wording.plain(group))}
         drawn.append((line, look))
     ends = ", ".join(f"{wording.plain(group)} {wording.number(line.mean[-1])}" for group, line in lines.items())
     return _chart(drawn, f"{title} over training steps; at the end: {ends}", band=0.14, level=level)
