@@ -23,11 +23,12 @@ from benchmarks.chaos import checks
 from benchmarks.chaos.failures import LeftOver, Lost, Skipped, wait
 from benchmarks.chaos.hosts import SERVERS, Host, two_hosts
 from benchmarks.chaos.place import ONE_POLICY, Attempt, Place, free_port
-from benchmarks.chaos.processes import processes_of, send, until_gone
+from benchmarks.chaos.processes import processes_of, send, stopped, until_gone
 from benchmarks.chaos.undisturbed import complete, expected_digests, until_training
 from flows.records import RunRecord
 
 START_SECONDS = 240.0
+WAITS = "policy:dpo  waits for process"
 
 
 class PlaceOnHost(Place):
@@ -135,13 +136,14 @@ def taken_over(owner: PlaceOnHost, other: PlaceOnHost) -> Sequence[RunRecord]:
     """The host that trains is killed while the other waits for it: the other takes over; then the first tries again."""
     first = owner.begin()
     until_training(owner, first)
-    second = other.begin()
-    wait(
-        lambda: "waiting" in second.err.read_text(errors="replace"),
-        START_SECONDS,
-        "the second host waits for the first",
-    )
-    owner.die()
+    with stopped(processes_of(owner.home)):  # the training lasts until the other host has come to it
+        second = other.begin()
+        wait(
+            lambda: WAITS in second.err.read_text(errors="replace"),
+            START_SECONDS,
+            "the second host waits for the first",
+        )
+        owner.die()
     first.process.wait()
     return [complete(other, second), complete(owner, owner.begin())]
 
