@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import shutil
 import signal
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +17,8 @@ ERRORS = "error*.json"
 SUMMARY = re.compile(r"^\s*rank\s*:\s*(\d+)\b.*\n\s*exitcode\s*:\s*(-?\d+)\b", re.MULTILINE)
 """Ends of ranks in torchrun's output."""
 SHOWN_LINES = 20
+NO_ROOM = 1 << 20
+"""Free bytes of a disk below which an error and output could not be written to it."""
 
 
 class RankEnd(NamedTuple):
@@ -35,6 +38,8 @@ def failure(attempt: Path, code: int, *, several: bool) -> EvenhandError:
     if written:
         return _own_error(written[0])
     who = "torchrun, which runs the ranks," if several and code < 0 else "the worker"
+    if shutil.disk_usage(attempt).free < NO_ROOM:
+        return StageFailed(f"{who} {_ended(code)}, and the disk of {attempt} is full: make room, and run it again")
     return StageFailed(f"{who} {_ended(code)}. The end of its output:\n{tail}")
 
 

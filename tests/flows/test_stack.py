@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -316,8 +317,17 @@ def client(exports):
         request = urllib.request.Request(
             f"{exports['PREFECT_API_URL']}/{path}", data, {"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return json.loads(answer.read() or "null")
+
+        def answer():
+            try:
+                with urllib.request.urlopen(request, timeout=60) as response:
+                    return response.read() or b"null"
+            except urllib.error.HTTPError as error:
+                if error.code != 503:  # with SQLite: the database is locked just now
+                    raise
+                return None
+
+        return json.loads(wait(answer, 60, "an answer"))
 
     return api
 
