@@ -70,7 +70,7 @@ class TrackedRun:
         """Set tags."""
 
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
-        """Copy a file, or all files below a folder, to the run's artifacts."""
+        """Copy a file, or all files below a folder, to the run's artifacts. It must stay until it is sent (`flush`)."""
 
     def log_rows(self, table: str, rows: Sequence[Mapping[str, Any]], *, anew: bool = False) -> None:
         """Add rows to a table. `anew`: replace earlier rows."""

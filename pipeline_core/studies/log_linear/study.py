@@ -142,6 +142,7 @@ def _log(study: Study, folder: Path, tracked: TrackedRun) -> None:
     for name in (RESULTS, CURVES):
         tracked.log_artifact(folder / name)
     tracked.log_artifact(folder / FIGURES, FIGURES)
+    tracked.flush()  # now: another study may replace the files
     log_rows(study.rows, tracked)
     log_differences(study.differences, tracked)
     for trained in study.trained:
