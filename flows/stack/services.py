@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import psutil
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, TypeAdapter
 
@@ -171,13 +172,22 @@ class Stack:
         end = time.monotonic() + END_SECONDS
         # A number that another process has now is not looked at: its group is not ours.
         if service.port and not Process.of(service.process.pid).started:
-            with contextlib.suppress(ProcessLookupError):
-                while time.monotonic() < end:
+            while _lives_on(service.process.pid) and time.monotonic() < end:
+                with contextlib.suppress(ProcessLookupError):
                     os.killpg(service.process.pid, signal.SIGKILL)
-                    time.sleep(0.1)
+                time.sleep(0.1)
 
     def end_of_log(self, name: str, lines: int = 15) -> str:
         """Last lines of a process's output."""
         with contextlib.suppress(FileNotFoundError):
             return "\n".join(self.log(name).read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
         return ""
+
+
+def _lives_on(group: int) -> bool:
+    """True if a process of the group runs; one that has ended and that its parent has not waited for does not."""
+    for process in psutil.process_iter(["status"]):
+        with contextlib.suppress(ProcessLookupError):
+            if process.info["status"] != psutil.STATUS_ZOMBIE and os.getpgid(process.pid) == group:
+                return True
+    return False
