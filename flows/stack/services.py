@@ -172,7 +172,7 @@ class Stack:
         end = time.monotonic() + END_SECONDS
         # A number that another process has now is not looked at: its group is not ours.
         if service.port and not Process.of(service.process.pid).started:
-            while _lives_on(service.process.pid) and time.monotonic() < end:
+            while lives_on(service.process.pid) and time.monotonic() < end:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(service.process.pid, signal.SIGKILL)
                 time.sleep(0.1)
@@ -184,7 +184,7 @@ class Stack:
         return ""
 
 
-def _lives_on(group: int) -> bool:
+def lives_on(group: int) -> bool:
     """True if a process of the group runs; one that has ended and that its parent has not waited for does not."""
     for process in psutil.process_iter(["status"]):
         with contextlib.suppress(ProcessLookupError):
