@@ -94,6 +94,7 @@ class Round:
             schedule.pause()
             schedule.until_idle()
             self._check(record)
+        self.attempts = len(self._place.records(self._began))
         return record
 
     def _completed_since(self, moment: float) -> Callable[[], RunRecord | None]:
