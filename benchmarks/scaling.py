@@ -196,7 +196,7 @@ def main() -> None:
     parser.add_argument("--model", type=float, default=14.0, help="gigabytes of a model")
     parser.add_argument("--store", type=float, default=2.0, help="gigabytes per second of the shared store")
     parser.add_argument("--books", type=float, default=0.05, help="seconds for key, lock, manifest and tracking")
-    parser.add_argument("--prefect", type=float, default=0.77, help="the Prefect server's processor seconds a stage run")
+    parser.add_argument("--prefect", type=float, default=0.77, help="its processor seconds for a stage run")
     parser.add_argument("--mlflow", type=float, default=0.21, help="the MLflow server's processor seconds a stage run")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()

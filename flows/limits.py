@@ -6,6 +6,7 @@ look for ended leases. A limit without a lease, such as that of a tag, keeps the
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,8 +17,9 @@ from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
 from prefect.concurrency.sync import concurrency
 from prefect.runtime import flow_run
 
-from pipeline_core.errors import BadInput
+from pipeline_core.errors import BadInput, StageFailed
 
+log = logging.getLogger(__name__)
 LIMITS = "EVENHAND_LIMITS"
 """Variable with the names of limits, separated by commas, of which every stage of a worker takes a slot."""
 LEASE_SECONDS = 60.0
@@ -29,7 +31,7 @@ def limits_held(stage: str) -> Iterator[None]:
     """Hold a slot of each limit that the environment names; waits until they are free.
 
     Raises:
-        BadInput: the server has no such limit.
+        BadInput: the server has no such limit. StageFailed: it did not answer.
     """
     names = [name for part in os.environ.get(LIMITS, "").split(",") if (name := part.strip())]
     if not names:
@@ -43,6 +45,8 @@ def limits_held(stage: str) -> Iterator[None]:
     try:
         slots.__enter__()
     except ConcurrencySlotAcquisitionError as error:
+        if error.__cause__:  # a request that failed, and no answer: another attempt may get the slot
+            raise StageFailed(f"{stage} got no slot of {', '.join(names)}: {error}") from error
         raise BadInput(
             f"{LIMITS}: {stage} needs a slot of {', '.join(names)}, and the Prefect server has no such limit; "
             f"`prefect gcl create {names[0]} --limit 1` makes one"
@@ -50,4 +54,7 @@ def limits_held(stage: str) -> Iterator[None]:
     try:
         yield
     finally:
-        slots.__exit__(None, None, None)
+        try:
+            slots.__exit__(None, None, None)
+        except Exception as error:  # the lease ends by itself, and the stage's work is done
+            log.warning("a slot of %s is free when its lease has ended: %s", ", ".join(names), error)

@@ -5,6 +5,7 @@ Stages on other machines are runs of a Prefect deployment; their artifacts are r
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -13,7 +14,7 @@ from contextvars import ContextVar
 from typing import Any
 
 import httpx
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
@@ -37,7 +38,9 @@ from pipeline_core.tracking.protocol import TrackedRun, Tracking
 POLL_SECONDS = 2.0
 PATIENCE_SECONDS = 600.0
 """Seconds the Prefect server may be unreachable before a remote stage counts as failed."""
+CANCEL_SECONDS = 30.0
 _starting = threading.Lock()
+log = logging.getLogger(__name__)
 
 stop_of_all: ContextVar[threading.Event | None] = ContextVar("stop_of_all", default=None)
 """Event that stops all pipeline runs of this process together; None: each has its own."""
@@ -133,9 +136,23 @@ def wait_for_end(started: FlowRun, stopping: Callable[[], bool]) -> State[Any]:
             if state is not None and state.is_final():
                 return state
             if stopping():
-                client.set_flow_run_state(started.id, Cancelling())
+                _cancel(client, started)
                 raise Stopped("the run was stopped")
             time.sleep(POLL_SECONDS)
+
+
+def _cancel(client: SyncPrefectClient, started: FlowRun) -> None:
+    """Cancel a run; a server that is away is asked again for `CANCEL_SECONDS`, then the run goes on, with a warning."""
+    end = time.monotonic() + CANCEL_SECONDS
+    while True:
+        try:
+            client.set_flow_run_state(started.id, Cancelling())
+            return
+        except (httpx.HTTPError, PrefectHTTPStatusError, ObjectNotFound) as error:
+            if isinstance(error, ObjectNotFound) or time.monotonic() > end:
+                log.warning("%s could not be cancelled: %s", started.name, error)
+                return
+        time.sleep(POLL_SECONDS)
 
 
 def _in_store(job: Job) -> bool:

@@ -27,6 +27,7 @@ from pipeline_core.stage.launch import terminate_all
 from pipeline_core.stage.run import StageResult, run_stage
 from pipeline_core.store.artifacts import Store
 from pipeline_core.store.places import Places
+from pipeline_core.tracking.lineage import StageLineage
 from pipeline_core.tracking.opening import open_tracking
 from pipeline_core.tracking.protocol import Tracking
 
@@ -73,11 +74,20 @@ def run_tracked(
             else:
                 shown.failed(name, error)
             raise
-        log_file, models = store.root / ".logs" / f"{result.key}.txt", models_of_stage(job, result, store)
-        child.log_result(result, log_file, models)
+        log_file = store.root / ".logs" / f"{result.key}.txt"
+        child.log_result(result, log_file, _models(job, result, store))
     shown.finished(name, result)
     link_stage(name, result, child)
     return result
+
+
+def _models(job: Job, result: StageResult, store: Store) -> StageLineage | None:
+    """Models of a stage that has succeeded; None if a manifest cannot be read here (another host has made it)."""
+    try:
+        return models_of_stage(job, result, store)
+    except (OSError, EvenhandError) as error:
+        log.warning("tracking gets no models of this stage: %s", error)
+        return None
 
 
 @flow(name="stage", flow_run_name=run_name, persist_result=False)

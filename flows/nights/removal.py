@@ -19,6 +19,8 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import (
     DeploymentFilter,
     DeploymentFilterName,
+    FlowFilter,
+    FlowFilterName,
     FlowRunFilter,
     FlowRunFilterExpectedStartTime,
     FlowRunFilterParentFlowRunId,
@@ -41,7 +43,6 @@ from pipeline_core.tracking.opening import open_tracking
 from pipeline_core.tracking.protocol import Tracking
 from pipeline_core.tracking.registry import Held
 
-FINAL = ["COMPLETED", "FAILED", "CRASHED", "CANCELLED"]
 log = logging.getLogger(__name__)
 
 
@@ -213,13 +214,16 @@ class _Removal:
             return
         newest = from_timestamp(max(record.started for record in gone))
         chosen = FlowRunFilter(
-            state=FlowRunFilterState.model_validate({"type": {"any_": FINAL}}),
+            state=FlowRunFilterState.model_validate({"type": {"any_": ["CANCELLED"]}}),
             expected_start_time=FlowRunFilterExpectedStartTime(before_=newest),
         )
         named = DeploymentFilter(name=DeploymentFilterName(any_=[deployment]))
+        pipelines = FlowFilter(name=FlowFilterName(any_=["pipeline"]))  # other flows have deployments of this name too
         try:
             with get_client(sync_client=True) as client:
-                for run in client.read_flow_runs(flow_run_filter=chosen, deployment_filter=named):
+                for run in client.read_flow_runs(
+                    flow_filter=pipelines, flow_run_filter=chosen, deployment_filter=named
+                ):
                     if str(run.id) not in known:
                         delete_flow_run(client, run.id)
         except Exception as error:

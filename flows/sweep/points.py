@@ -142,7 +142,7 @@ class DeploymentEngine:
         try:
             started = run_deployment(
                 self._deployment,
-                parameters={"preset": None, "config": config, "command": self._command(point)},
+                parameters={"preset": None, "config": config, "command": self._command(point), "keep": None},
                 timeout=0,
                 flow_run_name=f"{point.config.name}-sweep-{self._sweep_id}-{point.number}",
                 tags=[f"sweep:{self._sweep_id}"],

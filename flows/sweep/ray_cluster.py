@@ -23,8 +23,9 @@ LOCAL = "local"
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 ON_LOOPBACK = ("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
 """Keeps Ray on loopback, on any system: else it replaces 127.0.0.1 by the host's address, and binds all interfaces."""
-HANDED_ON = ("EVENHAND_DATA", "EVENHAND_CATALOG", "HF_HUB_OFFLINE", "HF_HOME", *(
-    "DO_NOT_TRACK", "MLFLOW_DISABLE_TELEMETRY", "PREFECT_LOGGING_LEVEL"))  # fmt: skip
+HANDED_ON = ("EVENHAND_DATA", "EVENHAND_CATALOG", "EVENHAND_STORE_PATIENCE", "AWS_ENDPOINT_URL", "AWS_REGION", *(
+    "AWS_DEFAULT_REGION", "HF_HUB_OFFLINE", "HF_HOME", "DO_NOT_TRACK", "MLFLOW_DISABLE_TELEMETRY",
+    "PREFECT_LOGGING_LEVEL"))  # fmt: skip
 """Variables of this process that the cluster's workers get, besides the places."""
 
 
@@ -85,7 +86,8 @@ def variables() -> dict[str, str]:
     places = Places.from_environment()
     named = {
         "EVENHAND_HOME": str(places.home),
-        "EVENHAND_STORE": str(places.store),
+        "EVENHAND_STORE": places.bucket or str(places.store),
+        "EVENHAND_CACHE": str(places.store) if places.bucket else "",
         "EVENHAND_TRACKING": places.tracking,
         "MLFLOW_TRACKING_URI": places.tracking_uri,
         "PREFECT_API_URL": configured_url() or "",

@@ -15,9 +15,7 @@ def leave(code: int) -> NoReturn:
     Threads of torch abort a process in that phase now and then ("terminate called without an active exception"), when
     all work is done and written: the stage would fail.
     """
-    for thread in threading.enumerate():
-        if thread is not threading.current_thread() and not thread.daemon:
-            thread.join()
+    threading._shutdown()  # type: ignore[attr-defined] # ends pools of threads, and waits for all but daemons
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()

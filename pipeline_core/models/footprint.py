@@ -60,9 +60,9 @@ def _parameters(file: Path) -> int:
 
 
 def free_bytes(device: str) -> int | None:
-    """Bytes that a stage can get: on the emptiest GPU it may use, or else on the host; None if unknown."""
+    """Bytes that a stage can get: on the largest GPU it may use once it is free, or else on the host now."""
     if device.startswith("cuda") or (device == "auto" and visible_gpus()):
-        return _free_on_gpus(visible_gpus(), device.partition(":")[2])
+        return _of_gpus(visible_gpus(), device.partition(":")[2])
     return _free_on_host() if device in ("auto", "cpu") else None
 
 
@@ -96,18 +96,21 @@ def _left_in(group: Path) -> int | None:
         return None
 
 
-def _free_on_gpus(gpus: list[str], number: str) -> int | None:
+def _of_gpus(gpus: list[str], number: str) -> int | None:
     program = shutil.which("nvidia-smi")
     if program is None:
         return None
-    # torch would make a context of some hundred megabytes on the GPU for an answer.
-    query = [program, "--query-gpu=index,uuid,memory.free", "--format=csv,noheader,nounits"]
-    done = subprocess.run(query, capture_output=True, text=True, check=False, timeout=30)
-    return largest_free(done.stdout, [gpus[int(number)]] if number and int(number) < len(gpus) else gpus)
+    # Of all its memory: a stage whose GPU is in use waits for the lease. torch would make a context for an answer.
+    query = [program, "--query-gpu=index,uuid,memory.total", "--format=csv,noheader,nounits"]
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, check=False, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return largest(done.stdout, [gpus[int(number)]] if number and int(number) < len(gpus) else gpus)
 
 
-def largest_free(table: str, gpus: list[str]) -> int | None:
-    """Bytes of the emptiest of `gpus` (indices or UUIDs) in nvidia-smi's table of index, UUID and free MiB."""
+def largest(table: str, gpus: list[str]) -> int | None:
+    """Bytes of the largest of `gpus` (indices or UUIDs) in nvidia-smi's table of index, UUID and MiB."""
     free = []
     for line in table.splitlines():
         index, uuid, mib = (cell.strip() for cell in line.split(","))

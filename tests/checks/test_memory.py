@@ -7,7 +7,7 @@ from pipeline_core.checks.memory import CHUNK_LOGITS, GIB, LIBRARIES, check_star
 from pipeline_core.checks.whole import load_config
 from pipeline_core.errors import BadInput
 from pipeline_core.losses import logprobs
-from pipeline_core.models.footprint import ModelShape, free_bytes, largest_free, shape_of_folder
+from pipeline_core.models.footprint import ModelShape, free_bytes, largest, shape_of_folder
 
 SHAPE = ModelShape(parameters=1000, width=10, inner=20, layers=2, vocabulary=0)
 LARGE = "base={name: tiny_lm, hidden_size: 32768, layers: 40, heads: 32}"
@@ -119,9 +119,9 @@ def test_free_memory_of_the_host_and_of_gpus(monkeypatch):
     total = int(Path("/proc/meminfo").read_text().split()[1]) * 1024
     assert 0 < free_bytes("cpu") <= total
     table = "0, GPU-aa11, 1000\n1, GPU-bb22, 2000\n2, GPU-cc33, [N/A]\n"
-    assert largest_free(table, ["0", "1"]) == 2000 * 2**20
-    assert largest_free(table, ["GPU-aa11"]) == largest_free(table, ["0"]) == 1000 * 2**20
-    assert largest_free(table, ["2"]) is largest_free("", ["0"]) is None
+    assert largest(table, ["0", "1"]) == 2000 * 2**20
+    assert largest(table, ["GPU-aa11"]) == largest(table, ["0"]) == 1000 * 2**20
+    assert largest(table, ["2"]) is largest("", ["0"]) is None
     monkeypatch.setenv("EVENHAND_GPUS", "a")
     monkeypatch.setenv("PATH", "")
     assert free_bytes("auto") is None, "nothing tells the memory of these"

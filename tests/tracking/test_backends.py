@@ -166,6 +166,7 @@ child.log_metrics({"loss": 0.5}, step=7)
 child.flush()
 done = tracking.start_run("done")
 done.finish()
+done.flush()
 print(parent.id, child.id, done.id, flush=True)
 time.sleep(600)
 """

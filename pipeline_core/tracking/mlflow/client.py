@@ -39,6 +39,8 @@ SHOWN_TAGS = {
 REFUSED = "error code 401"
 """MLflow's words for a server that wants another login."""
 FLUSH_SECONDS = 2.0
+CLOSE_SECONDS = 20.0
+"""Longest wait for the sender's thread at the end; it may be in a request."""
 GATHER_SECONDS = 0.1
 """Pause in which data gather before they are sent together."""
 WORTH = 20
@@ -131,13 +133,14 @@ class MlflowTracking(Connection):
                 self.flush()
 
     def flush(self) -> None:
-        """Send buffered data. A server that does not answer is asked for two runs, not for all of them."""
+        """Send buffered data. A server that does not answer is asked for two runs, not for all; all are kept."""
         failures = 0
         for run in self.open_runs():
             assert isinstance(run, MlflowRun)
-            failures += not run.send()
-            if failures == 2:  # the fault of one may be that run's alone, which must not hold back the others
-                break
+            if failures < 2:  # the fault of one may be that run's alone, which must not hold back the others
+                failures += not run.send()
+            else:
+                self.flushed(run)
 
     def flushed(self, run: TrackedRun) -> None:
         """Keep in the outbox what the server has not taken, now and then while it is away, and at the end."""
@@ -186,6 +189,8 @@ class MlflowTracking(Connection):
         self._closing.set()
         self.is_closing = True
         self.wake()
+        if self._sender:
+            self._sender.join(CLOSE_SECONDS)  # else what it sends just now would be told as missing
         for run in reversed(self.open_runs()):
             run.finish("KILLED")  # one with an end of its own keeps that
         if self.open_runs():

@@ -70,7 +70,7 @@ class RunLineage:
 
     def send(self, run_id: str) -> None:
         """Send what waits. A failure is a warning and holds back no other data of the run."""
-        if time.monotonic() < self._due:
+        if time.monotonic() < self._due and not self._tracking.is_closing:
             return
         for name, empty, send in (
             ("data", [], self._send_data),

@@ -34,7 +34,8 @@ def end_abandoned(client: Any, experiment_id: str) -> None:
     where = f"attributes.status = 'RUNNING' and tags.`{SPACE_TAG}` = '{owner_tags()[SPACE_TAG]}'"
     for run in client.search_runs([experiment_id], where, max_results=MOST_RUNS):
         owner = _owner(run.data.tags)
-        if owner and owner.lives() is False:
+        # Asked again: a process may have told its end and left since the search.
+        if owner and owner.lives() is False and client.get_run(run.info.run_id).info.status == "RUNNING":
             client.set_terminated(run.info.run_id, "KILLED")
 
 
