@@ -10,7 +10,7 @@ from pipeline_core.errors import BadInput
 from pipeline_core.plugin.registry import load_registry
 from pipeline_core.plugin.specs import STAGES
 
-QUICK = {"reward_pairs", "sampled_reward", "sft"}
+QUICK = ("sft",)
 ELSEWHERE = {"lm_eval"}
 """Whose example needs the hub; `test_lm_eval.py` has a task of its own."""
 

@@ -90,6 +90,7 @@ def digest_of_undisturbed(tmp_path, **config):
     return result.digest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "said"),
     [
@@ -133,6 +134,7 @@ def test_a_stopped_rank_is_told_of_soon_and_ends_the_stage_at_the_deadline(store
     assert f"`kill -CONT {attempt.ranks[1].pid}` lets it go on" in warning
 
 
+@pytest.mark.slow
 def test_a_rank_that_goes_on_before_the_deadline_costs_nothing(store, tmp_path, caplog):
     def pause(attempt):
         attempt.ranks[1].suspend()
@@ -156,12 +158,14 @@ def test_a_rank_that_hangs_is_shown_where_it_stands(store):
     assert "in all_reduce" in said
 
 
+@pytest.mark.slow
 def test_a_single_worker_has_the_deadline_too(store):
     with pytest.raises(StageFailed, match="no sign of progress for 4 s.*\nthe worker|: the worker") as caught:
         run(store, processes=1, deadline=4, fault="hang")
     assert "in wait_for_ever" in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_step_that_computes_for_longer_than_the_deadline_is_not_ended(store):
     result = run(store, deadline=3, steps=1, busy=9.0)
     assert (result.path / "total.txt").read_text() == "1.0 by 2"
