@@ -208,7 +208,7 @@ class Tracking(ABC):
         try:
             return self._begin(name, params, tags, "")
         except Exception as error:
-            raise self.unavailable(error) from error
+            raise self.unavailable(error) from None  # the cause may hold the address with its secret
 
     def child(
         self, parent: TrackedRun | str, name: str, params: Mapping[str, Any] = {}, tags: Mapping[str, str] = {}

@@ -83,7 +83,7 @@ class MlflowTracking(Connection):
                 self.experiment_id = experiment_id(self.client, artifact_root if is_embedded(uri) else None)
                 self.pages = self.place.rstrip("/") if uri.startswith("http") else None
         except Exception as error:
-            raise self.unavailable(error) from error
+            raise self.unavailable(error) from None  # the cause may hold the address with its secret
         self.left = self._send_left()  # first: a run that waits for its end alone has not been killed
         self._end_abandoned()
 
