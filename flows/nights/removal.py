@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from filelock import FileLock, Timeout
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import (
     DeploymentFilter,
@@ -37,6 +36,7 @@ from flows.nights.pins import pinned_keys, pinned_runs
 from flows.records import RunRecord, all_runs
 from flows.server import server_name
 from pipeline_core.files.atomic import delete
+from pipeline_core.files.exclusive import alone
 from pipeline_core.store.artifacts import Store
 from pipeline_core.store.places import Places
 from pipeline_core.tracking.opening import open_tracking
@@ -114,26 +114,12 @@ def remove_old_runs(places: Places, deployment: str, keep: Keep, *, dry_run: boo
     Raises:
         EvenhandError: a pin cannot be read. BadInput: tracking cannot be opened.
     """
-    with _alone(places) as alone, open_tracking(places) as tracking:
-        if not alone:
+    places.home.mkdir(parents=True, exist_ok=True)
+    with alone(places.home / "removal.lock") as is_alone, open_tracking(places) as tracking:
+        if not is_alone:
             log.info("another process removes old runs")
             return Removed()
         return _Removal(places, tracking).run(deployment, keep, dry_run=dry_run)
-
-
-@contextlib.contextmanager
-def _alone(places: Places) -> Iterator[bool]:
-    places.home.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(places.home / "removal.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        lock.release()
 
 
 class _Removal:

@@ -23,23 +23,28 @@ ENDS = tuple(
 
 def end_silent_runs() -> AutomationCore:
     """Automation for runs that were killed together with their worker: it sets them to Crashed (R18)."""
+    words = f"no heartbeat for {SILENT_SECONDS} seconds: worker and run are gone"
+    about = "Sets a run to Crashed if its heartbeat stops before it ends."
+    return crash_unless(NAME, about, {HEARTBEAT}, {HEARTBEAT, *ENDS}, SILENT_SECONDS, words)
+
+
+def crash_unless(
+    name: str, about: str, after: set[str], expect: set[str], seconds: float, words: str
+) -> AutomationCore:
+    """Automation that sets a run to Crashed if no event of `expect` comes within `seconds` of one of `after`."""
     return AutomationCore(
-        name=NAME,
-        description="Sets a run to Crashed if its heartbeat stops before it ends.",
+        name=name,
+        description=about,
         trigger=EventTrigger(
-            after={HEARTBEAT},
-            expect={HEARTBEAT, *ENDS},
+            after=after,
+            expect=expect,
             match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
             threshold=1,
-            within=timedelta(seconds=SILENT_SECONDS),
+            within=timedelta(seconds=seconds),
         ),
-        actions=[
-            ChangeFlowRunState(
-                state=StateType.CRASHED, message=f"no heartbeat for {SILENT_SECONDS} seconds: worker and run are gone"
-            )
-        ],
+        actions=[ChangeFlowRunState(state=StateType.CRASHED, message=words)],
     )
 
 

@@ -16,10 +16,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 import psutil
-from filelock import FileLock, Timeout
 from pydantic import BaseModel, TypeAdapter
 
 from pipeline_core.errors import BadInput, EvenhandError
+from pipeline_core.files.exclusive import alone
 from pipeline_core.files.json_files import Damaged, read_as
 from pipeline_core.files.private import private_file, private_folder, write_private
 from pipeline_core.network.addresses import answers
@@ -107,16 +107,11 @@ class Stack:
             BadInput: another command does.
         """
         private_folder(self.folder)
-        lock = FileLock(self.folder / ".lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise BadInput(f"another command starts or stops the stack in {self.folder} just now") from None
-        try:
+        with alone(self.folder / ".lock") as is_alone:
+            if not is_alone:
+                raise BadInput(f"another command starts or stops the stack in {self.folder} just now")
             self.record = self._read()
             yield
-        finally:
-            lock.release()
 
     def log(self, name: str) -> Path:
         """Log file of a process."""

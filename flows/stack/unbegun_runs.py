@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import StateType
-from prefect.events import AutomationCore, ChangeFlowRunState, EventTrigger, Posture, ResourceSpecification
+from prefect.events import AutomationCore
+
+from flows.stack.automations import crash_unless
 
 BEGIN_SECONDS = 600
 """Seconds in which a run that a worker of this machine has taken must begin; imports on a busy machine take minutes."""
@@ -24,25 +23,10 @@ FURTHER = tuple(
 
 def end_unbegun_runs() -> AutomationCore:
     """Automation that sets such a run to Crashed. It has no heartbeat whose end could be noticed."""
-    return AutomationCore(
-        name=NAME,
-        description="Sets a run to Crashed if a worker has taken it and it does not begin.",
-        trigger=EventTrigger(
-            after={*TAKEN},
-            # Any further state: it begins, waits for its infrastructure elsewhere, or has ended.
-            expect={*FURTHER},
-            match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
-            for_each={"prefect.resource.id"},
-            posture=Posture.Proactive,
-            threshold=1,
-            within=timedelta(seconds=BEGIN_SECONDS),
-        ),
-        actions=[
-            ChangeFlowRunState(
-                state=StateType.CRASHED, message=f"not begun within {BEGIN_SECONDS} seconds: worker and run are gone"
-            )
-        ],
-    )
+    words = f"not begun within {BEGIN_SECONDS} seconds: worker and run are gone"
+    about = "Sets a run to Crashed if a worker has taken it and it does not begin."
+    # Any further state: it begins, waits for its infrastructure elsewhere, or has ended.
+    return crash_unless(NAME, about, {*TAKEN}, {*FURTHER}, BEGIN_SECONDS, words)
 
 
 def create_automation() -> None:

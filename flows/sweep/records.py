@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from filelock import FileLock, Timeout
 from pydantic import BaseModel, Field, PrivateAttr, TypeAdapter
 
 from flows.sweep.plan import SweepPlan
 from pipeline_core.errors import BadInput
 from pipeline_core.files.atomic import replace_file
+from pipeline_core.files.exclusive import alone
 from pipeline_core.files.json_files import Damaged, read_as
 
 FILE, GUARD = "sweep.json", ".guard"
@@ -100,11 +100,10 @@ def sole(folder: Path) -> Iterator[None]:
         BadInput: another process runs the same sweep.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(folder / GUARD, timeout=0):
-            yield
-    except Timeout:
-        raise BadInput(f"another process runs this sweep ({folder}); wait for its end") from None
+    with alone(folder / GUARD) as is_alone:
+        if not is_alone:
+            raise BadInput(f"another process runs this sweep ({folder}); wait for its end")
+        yield
 
 
 def _read(folder: Path) -> SweepRecord | None:

@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from filelock import FileLock, Timeout
 from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
 from pipeline_core.files.atomic import replace_file
+from pipeline_core.files.exclusive import alone
 from pipeline_core.files.json_files import Damaged, read_as
 from pipeline_core.store.processes import Process
 from pipeline_core.tracking.mlflow.kept import KeptRun
@@ -75,13 +75,5 @@ class Outbox:
     @contextmanager
     def alone(self) -> Iterator[bool]:
         """Block in which no other process sends these files; False if one does already."""
-        lock = FileLock(self._folder / ".lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            yield False
-            return
-        try:
-            yield True
-        finally:
-            lock.release()
+        with alone(self._folder / ".lock") as is_alone:
+            yield is_alone
