@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from uuid import UUID
 
+import httpx
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import ConcurrencyLeaseHolder
 from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
 from prefect.concurrency.sync import concurrency
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.runtime import flow_run
 
 from pipeline_core.errors import BadInput, StageFailed
@@ -42,15 +45,12 @@ def limits_held(stage: str) -> Iterator[None]:
     slots = concurrency(
         names, lease_duration=LEASE_SECONDS, strict=True, holder=holder, raise_on_lease_renewal_failure=False
     )
+    _check(names, stage)
     try:
         slots.__enter__()
     except ConcurrencySlotAcquisitionError as error:
-        if error.__cause__:  # a request that failed, and no answer: another attempt may get the slot
-            raise StageFailed(f"{stage} got no slot of {', '.join(names)}: {error}") from error
-        raise BadInput(
-            f"{LIMITS}: {stage} needs a slot of {', '.join(names)}, and the Prefect server has no such limit; "
-            f"`prefect gcl create {names[0]} --limit 1` makes one"
-        ) from error
+        # A request that failed, and no answer: another attempt may get the slot.
+        raise StageFailed(f"{stage} got no slot of {', '.join(names)}: {error}") from error
     try:
         yield
     finally:
@@ -58,3 +58,18 @@ def limits_held(stage: str) -> Iterator[None]:
             slots.__exit__(None, None, None)
         except Exception as error:  # the lease ends by itself, and the stage's work is done
             log.warning("a slot of %s is free when its lease has ended: %s", ", ".join(names), error)
+
+
+def _check(names: Sequence[str], stage: str) -> None:
+    """Refuse names that the server does not know: of several, Prefect passes over those that it lacks."""
+    with get_client(sync_client=True) as client:
+        for name in names:
+            try:
+                client.read_global_concurrency_limit_by_name(name)
+            except ObjectNotFound:
+                raise BadInput(
+                    f"{LIMITS}: {stage} needs a slot of {name}, and the Prefect server has no such limit; "
+                    f"`prefect gcl create {name} --limit 1` makes one"
+                ) from None
+            except (httpx.HTTPError, PrefectHTTPStatusError) as error:
+                raise StageFailed(f"{stage} got no slot of {name}: {error}") from error

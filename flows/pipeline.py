@@ -215,13 +215,17 @@ def _submit(run: PipelineRun, runner: ThreadPoolTaskRunner[Any]) -> dict[str, Pr
     """Submit every stage. Prefect holds a stage back until its inputs are done, and drops it if one of them fails."""
     futures: dict[str, PrefectFuture[StageResult]] = {}
     settings = run.config.runner
+
+    def may_retry(_task: object, _task_run: object, state: State[Any]) -> bool:
+        return run.worth_another_try(state)
+
     for planned in run.stages.values():
         made = {role: futures[need] for role, need in planned.needs.items()}
         stage_task = carry_out.with_options(
             name=planned.id,
             task_run_name=planned.id,
             retries=settings.retries,
-            retry_condition_fn=run.worth_another_try,
+            retry_condition_fn=may_retry,  # a function: Prefect 3.8 takes a bound method for "never"
         )
         futures[planned.id] = runner.submit(stage_task, {"run": run, "stage": planned.id, "made": made})
     return futures

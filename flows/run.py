@@ -69,7 +69,7 @@ class PipelineRun:
                 return _run_remotely(job, planned.id, self.parent.id, deployment, self.stopping.is_set)
             return run_tracked(job, planned.id, self.parent.id, self.tracking, self.stopping.is_set)
 
-    def worth_another_try(self, _task: object, _task_run: object, state: Any) -> bool:
+    def worth_another_try(self, state: State[Any]) -> bool:
         """True if a failed stage should be retried: not after bad input, and not when the run is stopping."""
         return not self.stopping.is_set() and not isinstance(state.result(raise_on_failure=False), BadInput)
 

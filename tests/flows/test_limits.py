@@ -68,6 +68,6 @@ def test_the_slot_of_a_killed_holder_is_free_after_its_lease(served):
 @pytest.mark.slow
 def test_a_limit_nobody_made_is_told(served):
     _, err = hold(served, 0, "licences, nothing").communicate(timeout=120)
-    assert "EVENHAND_LIMITS: policy:dpo needs a slot of licences, nothing" in err
+    assert "EVENHAND_LIMITS: policy:dpo needs a slot of nothing" in err
     assert "prefect gcl create" in err
     assert slots(served) == 0
