@@ -313,7 +313,7 @@ def a_year(planted, client, nights, keep):
     client.set_registered_model_alias("fair", "champion", "1")
     pin(planted.places, made[nights][0])
     going_on = night(planted, client, nights - 4, deployment, "going-on", status="running", process=Process.current())
-    stray = cancelled_start(deployment, 10)
+    stray = cancelled_start(deployment, nights - 4)
     planned = remove_old_runs(planted.places, deployment, Keep(runs=keep), dry_run=True)
     done = remove_old_runs(planted.places, deployment, Keep(runs=keep))
     assert ids(planned.runs) == ids(done.runs)

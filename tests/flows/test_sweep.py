@@ -57,7 +57,7 @@ def pages_of(home):
 def test_a_failed_point_loses_no_other_and_the_same_command_goes_on(evenhand, home, tmp_path):
     """One of two bases cannot be loaded; then it is there, and only that point runs."""
     model = tmp_path / "model"
-    arguments = ["sweep", "smoke", *SMALL[:3], "runner.launch=in_process", f"base={{name: tiny_lm, steps: 2, data: {{entry: sandbox_corpus, rows: 50}}, vocab_size: 200, hidden_size: 16, layers: 1, heads: 2}},{{name: checkpoint, model: {model}}}"]  # fmt: skip # noqa: E501
+    arguments = ["sweep", "smoke", *SMALL[:3], "runner.launch=in_process", f"base={{name: tiny_lm, steps: 2, data: {{entry: sandbox_corpus, rows: 50}}, vocab_size: 300, hidden_size: 16, layers: 1, heads: 2}},{{name: checkpoint, model: {model}}}"]  # fmt: skip # noqa: E501
     first = evenhand(*arguments, "--json", timeout=400)
     assert first.returncode == 2, first.stderr
     record = json.loads(first.stdout)
