@@ -99,8 +99,9 @@ def run_points(plan: SweepPlan, record: SweepRecord, settings: SweepSettings, pa
 
 
 def _submit(runner: ThreadPoolTaskRunner[Any], run: PointRun) -> PrefectFuture[Any]:
-    name = f"point {run.point.number}: {run.point.words}"
-    named = carry_out_point.with_options(name=f"point {run.point.number}", task_run_name=name[:200])
+    name = f"point {run.point.number}: {run.point.words}"[:200]
+    # A function: Prefect takes a text for a template, and values of an axis may hold braces.
+    named = carry_out_point.with_options(name=f"point {run.point.number}", task_run_name=lambda: name)
     return runner.submit(named, {"run": run})
 
 
